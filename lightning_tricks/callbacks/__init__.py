@@ -1,0 +1,1 @@
+"""The tricks as Lightning callbacks."""

@@ -1,0 +1,1 @@
+"""Mixins for LightningModules that compute their loss in plain sight."""

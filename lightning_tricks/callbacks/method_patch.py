@@ -33,10 +33,12 @@ class MethodPatch:
         return self.replaced
 
     @property
-    def __wrapped__(self) -> Callable[..., Any]:  # Lightning looks for a signature through one level of wrapping only
+    def __wrapped__(self) -> Callable[..., Any]:
+        """The innermost function: Lightning looks for a signature through one level of wrapping only."""
         return inspect.unwrap(self.original)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls ``around`` with the original and the arguments; a copy calls the original."""
         if self.around is None:
             return self.original(*args, **kwargs)
         return self.around(self.original, *args, **kwargs)

@@ -1,0 +1,48 @@
+"""Boxes, one or several an image, turned into a mask of the pixels that they cover."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tensor:
+    """Marks the pixels inside the boxes of each image, on the images' device and without reading a box back.
+
+    Args:
+        boxes: integers (N, 4) or (N, n_boxes, 4), each ``(top, left, height, width)`` in pixels. A box without area
+            covers nothing; one that reaches past the border covers what lies inside.
+        images: tensor (N, …, H, W) that the mask is for.
+        trick: the function that asks, named in errors.
+
+    Returns:
+        Bool tensor (N, 1, …, 1, H, W), true inside a box; it broadcasts against ``images``.
+
+    Raises:
+        TypeError: if the boxes are not integers.
+        ValueError: if ``images`` has fewer than three dimensions, or the boxes another shape.
+
+    Example:
+        >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), trick="cutout").int().tolist()
+        [[[0, 1, 1, 0], [0, 0, 0, 0]]]
+    """
+    if images.ndim < 3:
+        raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+    n, (height, width) = len(images), images.shape[-2:]
+    boxes = torch.as_tensor(boxes, device=images.device)
+    if boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool:
+        raise TypeError(f"{trick} needs boxes of integers, but got {boxes.dtype}")
+    if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:
+        raise ValueError(
+            f"{trick} needs one box (top, left, height, width) an image, for {n} images, "
+            f"but got boxes of shape {tuple(boxes.shape)}"
+        )
+    start, extent = boxes[..., :2], boxes[..., 2:]
+    stop = start + extent
+    row = torch.arange(height, device=images.device)
+    column = torch.arange(width, device=images.device)
+    in_rows = (row >= start[..., :1]) & (row < stop[..., :1])
+    in_columns = (column >= start[..., 1:]) & (column < stop[..., 1:])
+    mask = in_rows[..., :, None] & in_columns[..., None, :]
+    if boxes.ndim == 3:
+        mask = mask.any(dim=1)
+    return mask.view(n, *[1] * (images.ndim - 3), height, width)

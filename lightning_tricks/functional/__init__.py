@@ -1,10 +1,37 @@
 """Pure tensor and number functions, one file a trick; nothing here imports Lightning."""
 
 from lightning_tricks.functional.cutmix import cutmix, cutmix_box
+from lightning_tricks.functional.cutout import cutout, cutout_boxes
+from lightning_tricks.functional.lr import (
+    constant_warmup,
+    cosine_decay,
+    gradual_warmup,
+    linear_scaling,
+    polynomial_decay,
+    step_decay,
+)
 from lightning_tricks.functional.mixup import mixup
+from lightning_tricks.functional.mosaic import mosaic, mosaic_boxes, mosaic_weights
+from lightning_tricks.functional.random_erasing import random_erasing, random_erasing_boxes
+from lightning_tricks.functional.ricap import ricap, ricap_weights
 
 __all__ = [
+    "constant_warmup",
+    "cosine_decay",
     "cutmix",
     "cutmix_box",
+    "cutout",
+    "cutout_boxes",
+    "gradual_warmup",
+    "linear_scaling",
     "mixup",
+    "mosaic",
+    "mosaic_boxes",
+    "mosaic_weights",
+    "polynomial_decay",
+    "random_erasing",
+    "random_erasing_boxes",
+    "ricap",
+    "ricap_weights",
+    "step_decay",
 ]

@@ -41,9 +41,9 @@ def cutmix_box(area_share: ArrayLike, *, centre: ArrayLike, size: tuple[int, int
     """
     share, middle, extent = np.asarray(area_share, np.float64), np.asarray(centre), np.asarray(size)
     if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError(f"cutmix_box needs area_share in [0, 1], but got {area_share}")
+        raise ValueError(f"cutmix_box needs area_share in [0, 1], but got {share}")
     if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutmix_box needs centres inside the image of size {size}, but got {centre}")
+        raise ValueError(f"cutmix_box needs centres inside the image of size {size}, but got {middle}")
     length = np.rint(extent * np.sqrt(share)[..., None]).astype(np.int64)
     start = middle - length // 2
     stop = np.minimum(start + length, extent)
@@ -72,6 +72,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
         TypeError: if the boxes are not integers.
         ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, or the one box of the
             batch does not lie inside the images.
+        RuntimeError: by torch, if ``images`` requires a gradient while gradients are on, with one box an image.
 
     Example:
         >>> images = torch.arange(2).view(2, 1, 1, 1).expand(2, 1, 2, 3)
@@ -82,7 +83,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
         Yun et al., "CutMix", arXiv:1905.04899.
     """
     n = len(images)
-    if isinstance(box, Tensor) or np.ndim(box) == 2:
+    if isinstance(box, Tensor) or (isinstance(box, np.ndarray) and box.ndim == 2):
         mask = box_mask(box, images=images, trick="cutmix")
         if n <= 1 or shift % n == 0:
             return images

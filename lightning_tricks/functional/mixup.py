@@ -1,7 +1,5 @@
 """Mixup: every sample blended with its partner."""
 
-from numbers import Real
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -43,25 +41,32 @@ def mixup(images: Tensor, *, lam: float | Tensor | np.ndarray, shift: int = 1) -
     if not images.is_floating_point():
         raise TypeError(f"mixup needs floating-point images or targets, but got {images.dtype}")
     n = len(images)
-    per_sample = not isinstance(lam, Real)
-    if per_sample:
-        # Weights below float32 would be rounded, and with them the mean of every image.
-        weight_dtype = torch.promote_types(images.dtype, torch.float32)
-        lam = torch.as_tensor(lam, dtype=weight_dtype, device=images.device)
-        if lam.shape != (n,):
-            raise ValueError(f"mixup needs lam as one number or of shape ({n},), but got shape {tuple(lam.shape)}")
-        lam = lam.view(n, *[1] * (images.ndim - 1))
-    elif not 0 <= lam <= 1:
-        raise ValueError(f"mixup needs lam in [0, 1], but got {lam}")
+    weights = _weights(lam, images)
     if n <= 1 or shift % n == 0:
         return images
 
     mixed = torch.empty_like(images)
     for own, partner in partner_slices(n, shift):
-        if not per_sample:
-            torch.lerp(images[own], images[partner], 1.0 - lam, out=mixed[own])
-        elif lam.dtype == images.dtype:
-            torch.lerp(images[own], images[partner], 1.0 - lam[own], out=mixed[own])
+        if isinstance(weights, float):
+            torch.lerp(images[own], images[partner], 1.0 - weights, out=mixed[own])
+        elif weights.dtype == images.dtype:
+            torch.lerp(images[own], images[partner], 1.0 - weights[own], out=mixed[own])
         else:
-            torch.mul(images[own], lam[own], out=mixed[own]).addcmul_(images[partner], 1.0 - lam[own])
+            torch.mul(images[own], weights[own], out=mixed[own]).addcmul_(images[partner], 1.0 - weights[own])
     return mixed
+
+
+def _weights(lam: float | Tensor | np.ndarray, images: Tensor) -> float | Tensor:
+    """One number, or one a sample in a shape that broadcasts against the images."""
+    if isinstance(lam, Tensor | np.ndarray):
+        # Weights below float32 would be rounded, and with them the mean of every image.
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        weights = torch.as_tensor(lam, dtype=dtype, device=images.device)
+        if weights.shape != images.shape[:1]:
+            raise ValueError(
+                f"mixup needs one lam, or one a sample for {len(images)}, but got shape {tuple(weights.shape)}"
+            )
+        return weights.view(-1, *[1] * (images.ndim - 1))
+    if not 0 <= lam <= 1:
+        raise ValueError(f"mixup needs lam in [0, 1], but got {lam}")
+    return float(lam)

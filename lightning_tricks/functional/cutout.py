@@ -1,0 +1,87 @@
+"""Cutout: square holes in every image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from lightning_tricks.functional.erasing import erase
+
+
+def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, int]) -> np.ndarray:
+    """Places square holes and clips them at the image's border.
+
+    A hole of ``length`` pixels begins ``⌊length / 2⌋`` before its centre, so that one that is not clipped covers
+    exactly length² pixels, also where the length is odd.
+
+    Args:
+        centres: pixels ``(row, column)``, integers (N, n_holes, 2), in 0..H−1 and 0..W−1.
+        length: side of a hole: pixels if an int; if a float in (0, 1), the share of the shorter side of the image,
+            rounded, at least one pixel.
+        size: ``(H, W)`` of the images.
+
+    Returns:
+        The holes ``(top, left, height, width)``, int64 of shape (N, n_holes, 4).
+
+    Raises:
+        ValueError: if a length in pixels is below 1, a share lies outside (0, 1), a hole can cover the whole image, or
+            a centre lies outside it.
+
+    Example:
+        >>> cutout_boxes([[[0, 4]]], length=3, size=(6, 8)).tolist()
+        [[[0, 3, 2, 3]]]
+
+    References:
+        DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout",
+        arXiv:1708.04552. The authors' code makes a hole of odd length one pixel shorter.
+    """
+    if isinstance(length, float):
+        if not 0 < length < 1:
+            raise ValueError(f"cutout_boxes needs a float length in (0, 1) or an int in pixels, but got {length}")
+        side = max(1, round(length * min(size)))
+    else:
+        side = length
+    if side < 1:
+        raise ValueError(f"cutout_boxes needs a length of at least one pixel, but got {length}")
+    if side >= max(size):
+        raise ValueError(
+            f"cutout_boxes needs holes that cannot cover the whole image, "
+            f"but got holes of {side}×{side} pixels for images of {size[0]}×{size[1]}"
+        )
+    middle, extent = np.asarray(centres), np.asarray(size)
+    if not ((middle >= 0) & (middle < extent)).all():
+        raise ValueError(f"cutout_boxes needs centres inside the image of size {tuple(size)}, but got {middle}")
+    start = middle - side // 2
+    stop = np.minimum(start + side, extent)
+    start = np.maximum(start, 0)
+    return np.concatenate([start, stop - start], axis=-1)
+
+
+def cutout(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence[float] = 0.0) -> Tensor:
+    """Fills the holes of each image.
+
+    Args:
+        images: tensor of any dtype (N, …, H, W).
+        boxes: integers (N, n_holes, 4), or (N, 4) for one hole an image, each ``(top, left, height, width)`` in pixels,
+            on any device. What reaches past the border is cut off.
+        value: what the holes are filled with, in the units of the images: a number, or one number a channel.
+
+    Returns:
+        A new tensor of the same shape, dtype, device and memory format.
+
+    Raises:
+        TypeError: if the boxes are not integers.
+        RuntimeError: by torch, if ``images`` requires a gradient while gradients are on.
+        ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, the values are not one
+            a channel, or a value does not fit the images' dtype.
+
+    Example:
+        >>> import torch
+        >>> cutout(torch.ones(1, 1, 2, 3), boxes=torch.tensor([[[0, 1, 1, 2]]]))[0, 0].tolist()
+        [[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+
+    References:
+        DeVries and Taylor, arXiv:1708.04552.
+    """
+    return erase(images, boxes=boxes, value=value, trick="cutout")

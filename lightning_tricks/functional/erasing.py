@@ -1,0 +1,59 @@
+"""Boxes of every image filled with a value: what Cutout and RandomErasing have in common."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_tricks.functional.box_mask import box_mask
+
+
+def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence[float] | Tensor, trick: str) -> Tensor:
+    """Fills the boxes of each image.
+
+    Args:
+        images: tensor of any dtype (N, …, H, W).
+        boxes: integers (N, 4) or (N, n_boxes, 4), each ``(top, left, height, width)`` in pixels.
+        value: a number; one number a channel, for images (N, C, …, H, W); or a tensor that broadcasts to the images.
+        trick: the function that asks, named in errors.
+
+    Returns:
+        A new tensor of the same shape, dtype, device and memory format.
+
+    Raises:
+        TypeError: if the boxes are not integers, or a tensor of values would lose its fraction in integer images.
+        ValueError: if the boxes have another shape, the values are not one a channel, or a number does not fit the
+            images' dtype.
+
+    Example:
+        >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, trick="cutout").tolist()
+        [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
+    """
+    mask = box_mask(boxes, images=images, trick=trick)
+    return torch.where(mask, _fill(value, images, trick), images, out=torch.empty_like(images))
+
+
+def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -> Tensor:
+    """The value as a tensor of the images' dtype that broadcasts against them."""
+    if isinstance(value, Tensor):
+        if not torch.can_cast(value.dtype, images.dtype):
+            raise TypeError(f"{trick} cannot fill images of {images.dtype} with values of {value.dtype}")
+        return value.to(device=images.device, dtype=images.dtype)
+    per_channel = isinstance(value, Sequence)
+    numbers = list(value) if isinstance(value, Sequence) else [value]
+    if per_channel and (images.ndim < 4 or len(numbers) != images.shape[1]):
+        raise ValueError(
+            f"{trick} needs one value a channel, but got {len(numbers)} for images of shape {tuple(images.shape)}"
+        )
+    if not images.is_floating_point():
+        low, high = (0, 1) if images.dtype == torch.bool else _range(images.dtype)
+        if any(number != int(number) or not low <= number <= high for number in numbers):
+            raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")
+    fill = torch.tensor(numbers, dtype=images.dtype, device=images.device)
+    return fill.view(-1, *[1] * (images.ndim - 2))
+
+
+def _range(dtype: torch.dtype) -> tuple[int, int]:
+    limits = torch.iinfo(dtype)
+    return limits.min, limits.max

@@ -4,7 +4,7 @@ import logging
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +116,7 @@ class Ablation:
 
         Raises:
             KeyError: if there is no such arm.
+            TypeError: if the training or the validation part is not one DataLoader of a data set with a length.
             MisconfigurationException: if the module did not log the metric.
         """
         spec = self.arms[arm]
@@ -129,20 +130,21 @@ class Ablation:
             start = time.perf_counter()
             trainer.fit(module, datamodule=datamodule)
             seconds = time.perf_counter() - start
-            train_size = len(trainer.train_dataloader.dataset)
-            (metrics,) = trainer.validate(module, datamodule=datamodule, verbose=False)
-        if self.metric not in metrics:
+            train_size = _num_samples(trainer.train_dataloader, "training")
+            results = trainer.validate(module, datamodule=datamodule, verbose=False)
+            validation_size = _num_samples(trainer.val_dataloaders, "validation")
+        if self.metric not in results[0]:
             raise MisconfigurationException(
-                f"Ablation: the module logs no {self.metric!r} in validation_step, only {sorted(metrics)}."
+                f"Ablation: the module logs no {self.metric!r} in validation_step, only {sorted(results[0])}."
             )
         return {
             "arm": arm,
             "seed": seed,
             "metric": self.metric,
-            "value": float(metrics[self.metric]),
+            "value": float(results[0][self.metric]),
             "seconds": seconds,
             "train_size": train_size,
-            "validation_size": len(trainer.val_dataloaders.dataset),
+            "validation_size": validation_size,
         }
 
     def _trainer(self, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -162,6 +164,13 @@ def _seed_global_generators(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def _num_samples(loader: Any, part: str) -> int:
+    samples = getattr(loader, "dataset", None)
+    if not isinstance(samples, Sized):
+        raise TypeError(f"Ablation: expected one {part} DataLoader of a data set with a length, but got {loader!r}.")
+    return len(samples)
 
 
 def _progress_callbacks(on_epoch_end: Callable[[], None] | None) -> list[pl.Callback]:

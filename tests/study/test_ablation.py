@@ -168,6 +168,18 @@ def test_a_metric_that_is_not_logged_is_an_error():
         study({}, metric="f1").run("baseline", 0)
 
 
+@pytest.mark.parametrize(("part", "loader"), [("training", "train_dataloader"), ("validation", "val_dataloader")])
+def test_several_loaders_are_refused(part, loader):
+    class Several(Data):
+        pass
+
+    setattr(Several, loader, lambda self: [DataLoader(self.train, batch_size=8)] * 2)
+    module = type("M", (Module,), {"training_step": lambda self, batch, batch_idx: self.net[1].bias.sum()})
+    module.validation_step = lambda self, batch, batch_idx, dataloader_idx=0: None
+    with pytest.raises(TypeError, match=f"expected one {part} DataLoader of a data set with a length, but got"):
+        Ablation(module, Several, {}, max_epochs=1, trainer_options=CPU).run("baseline", 0)
+
+
 def test_an_unknown_arm_is_an_error():
     with pytest.raises(KeyError, match="mixup"):
         study({}).run("mixup", 0)

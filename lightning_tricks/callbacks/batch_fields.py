@@ -1,0 +1,180 @@
+"""Where the images and the target stand in a batch, and how a copy of the batch with other ones is made.
+
+A place is a path of keys into nested containers. Nothing here writes to a container that it was given.
+"""
+
+import copy
+import dataclasses
+from collections import UserDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from torch import Tensor
+
+INPUT_NAMES = ("image", "images", "pixel_values", "input", "inputs", "x")
+TARGET_NAMES = ("label", "labels", "target", "targets", "y")
+
+Accessor = tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]
+Key = int | str | tuple[Any, ...] | Accessor
+Path = tuple[int | str, ...]
+
+
+def describe(value: Any) -> str:
+    """Says in one line what ``value`` is: shapes and dtypes, keys, types; never numbers."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+    if isinstance(value, Mapping):
+        return f"{type(value).__name__}({', '.join(f'{key!r}: {describe(item)}' for key, item in value.items())})"
+    if _names(value) is not None:
+        return f"{type(value).__name__}({', '.join(f'{n}={describe(getattr(value, n))}' for n in _names(value) or ())})"
+    if isinstance(value, (list, tuple)):
+        shown = [describe(item) for item in value[:4]] + ["…"] * (len(value) > 4)
+        return f"{type(value).__name__} of {len(value)} ({', '.join(shown)})"
+    return type(value).__name__
+
+
+def find_input(batch: Any) -> Path | None:
+    """Returns the path of the images: item 0, or the one entry with one of :data:`INPUT_NAMES`; else ``None``."""
+    if isinstance(batch, Tensor):
+        return ()
+    found = _find_named(batch, INPUT_NAMES)
+    if found is not None or _is_named(batch):
+        return found
+    if isinstance(batch, (list, tuple)) and batch:
+        if isinstance(batch[0], Tensor) or _is_detection(batch):
+            return (0,)
+        return _below(batch, 0, find_input) if len(batch) == 1 or _is_named(batch[0]) else None
+    return None
+
+
+def find_target(batch: Any) -> Path | None:
+    """Returns the path of the target: item 1, or the one entry with one of :data:`TARGET_NAMES`; else ``None``."""
+    found = _find_named(batch, TARGET_NAMES)
+    if found is not None or _is_named(batch):
+        return found
+    if isinstance(batch, (list, tuple)) and batch:
+        inside = _below(batch, 0, find_target) if len(batch) == 1 or _is_named(batch[0]) else None
+        return inside if inside is not None or len(batch) == 1 else (1,)
+    return None
+
+
+def is_only_images(batch: Any) -> bool:
+    """Whether the batch holds one thing and nothing beside it, so that a missing target is no oversight."""
+    if isinstance(batch, Tensor):
+        return True
+    entries = list(_entries(batch))
+    return len(entries) == 1 and is_only_images(entries[0][1])
+
+
+def get_at(batch: Any, key: Key) -> Any:
+    """Returns what stands at ``key``.
+
+    Raises:
+        LookupError: ``key`` is not in the batch.
+    """
+    if _is_accessor(key):
+        getter, _ = key
+        return getter(batch)
+    for step in _as_path(key):
+        try:
+            batch = getattr(batch, step) if isinstance(step, str) and not isinstance(batch, Mapping) else batch[step]
+        except (AttributeError, LookupError, TypeError) as error:
+            raise LookupError(f"{step!r} is not in {describe(batch)}") from error
+    return batch
+
+
+def set_at(batch: Any, key: Key, value: Any) -> Any:
+    """Returns a copy of ``batch`` with ``value`` at ``key``; the containers on the way are copied, the rest is shared.
+
+    Raises:
+        TypeError: a container on the way cannot be copied with one entry changed.
+    """
+    if _is_accessor(key):
+        _, setter = key
+        return setter(batch, value)
+    path = _as_path(key)
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    return _replaced(batch, step, set_at(get_at(batch, step), rest, value) if rest else value)
+
+
+def _is_accessor(key: Any) -> TypeGuard[Accessor]:
+    return isinstance(key, tuple) and len(key) == 2 and all(callable(part) for part in key)
+
+
+def _as_path(key: Any) -> Path:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _names(value: Any) -> tuple[str, ...] | None:
+    """The field names of a dataclass or a namedtuple."""
+    if isinstance(value, tuple):
+        return getattr(value, "_fields", None)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple(field.name for field in dataclasses.fields(value))
+    return None
+
+
+def _is_named(value: Any) -> bool:
+    """Whether entries have names and no order that means anything; a namedtuple has both."""
+    return isinstance(value, Mapping) or (_names(value) is not None and not isinstance(value, tuple))
+
+
+def _is_detection(batch: Any) -> bool:
+    """Whether this is (list of images, list of one dictionary with boxes an image)."""
+    return (
+        len(batch) > 1
+        and isinstance(batch[0], (list, tuple))
+        and isinstance(batch[1], (list, tuple))
+        and len(batch[0]) == len(batch[1]) > 0
+        and all(isinstance(image, Tensor) for image in batch[0])
+        and all(isinstance(target, Mapping) for target in batch[1])
+    )
+
+
+def _entries(batch: Any) -> list[tuple[Any, Any]]:
+    if isinstance(batch, Mapping):
+        return list(batch.items())
+    if (names := _names(batch)) is not None:
+        return [(name, getattr(batch, name)) for name in names]
+    if isinstance(batch, (list, tuple)):
+        return list(enumerate(batch))
+    return []
+
+
+def _find_named(batch: Any, names: Sequence[str]) -> Path | None:
+    """The one entry that has one of the names, in the batch or, where it has none, in its named children."""
+    if not isinstance(batch, Mapping) and _names(batch) is None:
+        return None
+    entries = dict(_entries(batch))
+    present = [name for name in names if name in entries]
+    if present:
+        return (present[0],) if len(present) == 1 else None
+    below = [(key, *path) for key, value in entries.items() if (path := _find_named(value, names)) is not None]
+    return below[0] if len(below) == 1 else None
+
+
+def _below(batch: Any, step: int, find: Callable[[Any], Path | None]) -> Path | None:
+    path = find(batch[step])
+    return None if path is None else (step, *path)
+
+
+def _replaced(batch: Any, step: int | str, value: Any) -> Any:
+    if isinstance(batch, (list, dict, UserDict)):
+        changed: Any = copy.copy(batch)
+        changed[step] = value
+        return changed
+    if isinstance(batch, Mapping):
+        return type(batch)({**batch, step: value})  # type: ignore[call-arg]
+    if isinstance(batch, tuple):
+        names = _names(batch)
+        position = names.index(step) if names is not None and isinstance(step, str) else range(len(batch))[step]  # type: ignore[index]
+        items = [value if i == position else item for i, item in enumerate(batch)]
+        return type(batch)._make(items) if names is not None else type(batch)(items)  # type: ignore[attr-defined]
+    if isinstance(step, str):
+        changed = copy.copy(batch)
+        set_attribute = object.__setattr__ if dataclasses.is_dataclass(batch) else setattr  # the former if frozen too
+        set_attribute(changed, step, value)
+        return changed
+    raise TypeError(f"an entry of {describe(batch)} cannot be replaced; pass a (getter, setter) pair as the key")

@@ -1,0 +1,97 @@
+"""CutMix as a callback."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.callbacks.mixup import draw_lam
+from lightning_tricks.functional.checks import check_flag, check_number
+from lightning_tricks.functional.cutmix import cutmix, cutmix_box
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CutMixParams(MixParams):
+    """What :class:`CutMix` has drawn.
+
+    Attributes:
+        box: ``(top, left, height, width)`` in pixels: integers (4,), or (N, 4), one box an image.
+        lam: share of the pixels outside the box: a number, or an array (N,).
+        shift: the partner of sample i is sample (i + shift) mod N.
+    """
+
+    box: np.ndarray
+    lam: float | np.ndarray
+    shift: int
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The sample itself and its partner."""
+        return (0, self.shift)
+
+    @property
+    def weights(self) -> tuple[float | np.ndarray, ...]:
+        """λ and 1 − λ."""
+        return (self.lam, 1 - self.lam)
+
+
+class CutMix(MixingTrick):
+    """Puts a box of a partner's pixels into every image; see :func:`lightning_tricks.functional.cutmix`.
+
+    The box has the area share 1−λ with λ ~ Beta(α, α) and a uniform centre, and is clipped at the border; λ is then
+    counted from its pixels, so that label weight equals pixel share exactly. α = 0 leaves every batch as it is.
+
+    Args:
+        alpha: α of the Beta distribution, 0 or more.
+        per_sample: draw a box for each sample instead of one for the batch.
+        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
+            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
+        num_classes: number of classes, for ``labels="dense"``.
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+            :class:`~lightning_tricks.BatchTrick`. The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
+
+    Raises:
+        TypeError: an argument has the wrong type; at the first batch, images or targets have.
+        ValueError: an argument is out of its range; at the first batch, a shape does not fit.
+
+    Example:
+        >>> images, target = CutMix()((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
+        >>> target.hard.shape
+        torch.Size([4])
+
+    References:
+        Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
+        arXiv:1905.04899.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        *,
+        per_sample: bool = False,
+        labels: str = "soft",
+        num_classes: int | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        self.alpha = check_number(self.name, "alpha", alpha, low=0.0)
+        self.per_sample = check_flag(self.name, "per_sample", per_sample)
+
+    def draw(self, rng: np.random.Generator, images: Tensor) -> CutMixParams:
+        """Draws whether, which box and with which partner."""
+        n, (height, width) = len(images), images.shape[-2:]
+        active = bool(rng.random() < self.p) and self.alpha > 0
+        shift = int(rng.integers(1, n)) if n > 1 else 0
+        count = n if self.per_sample else None
+        share = 1 - draw_lam(rng, self.alpha, count)
+        centre = rng.integers((height, width), size=None if count is None else (count, 2))
+        box, lam = cutmix_box(share, centre=centre, size=(height, width))
+        return CutMixParams(active=active, box=box, lam=lam, shift=shift, picks=self.draw_picks(rng, n))
+
+    def mix_images(self, params: CutMixParams, images: Tensor) -> Tensor:
+        """Cuts images, or masks of any dtype."""
+        return cutmix(images, box=params.box, shift=params.shift)

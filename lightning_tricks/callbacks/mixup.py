@@ -1,0 +1,114 @@
+"""Mixup as a callback."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from lightning_tricks.callbacks.batch_fields import describe
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.functional.checks import check_flag, check_number
+from lightning_tricks.functional.mixup import mixup
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MixupParams(MixParams):
+    """What :class:`Mixup` has drawn.
+
+    Attributes:
+        lam: weight of the original sample in [0, 1]: a number, or an array (N,), one a sample.
+        shift: the partner of sample i is sample (i + shift) mod N.
+    """
+
+    lam: float | np.ndarray
+    shift: int
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The sample itself and its partner."""
+        return (0, self.shift)
+
+    @property
+    def weights(self) -> tuple[float | np.ndarray, ...]:
+        """λ and 1 − λ."""
+        return (self.lam, 1 - self.lam)
+
+
+class Mixup(MixingTrick):
+    """Blends every sample and its label with a partner's; see :func:`lightning_tricks.functional.mixup`.
+
+    λ ~ Beta(α, α); x' = λ·x + (1−λ)·x_partner; the label weights are (λ, 1−λ). α = 0 leaves every batch as it is.
+    Inputs of any shape (N, …) are mixed; they need a floating-point dtype.
+
+    Args:
+        alpha: α of the Beta distribution, 0 or more. The paper used 0.2 on ImageNet and 1.0 on CIFAR-10.
+        per_sample: draw λ for each sample instead of one for the batch.
+        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
+            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
+        num_classes: number of classes, for ``labels="dense"``.
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+            :class:`~lightning_tricks.BatchTrick`.
+
+    Raises:
+        TypeError: an argument has the wrong type; at the first batch, images or targets have.
+        ValueError: an argument is out of its range; at the first batch, a shape does not fit.
+
+    Example:
+        >>> images, target = Mixup(alpha=1.0)((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
+        >>> target.probabilities(num_classes=4).sum(1)
+        tensor([1., 1., 1., 1.])
+
+    References:
+        Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
+    """
+
+    cuts: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        alpha: float = 0.2,
+        *,
+        per_sample: bool = False,
+        labels: str = "soft",
+        num_classes: int | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        self.alpha = check_number(self.name, "alpha", alpha, low=0.0)
+        self.per_sample = check_flag(self.name, "per_sample", per_sample)
+
+    def draw(self, rng: np.random.Generator, images: Tensor) -> MixupParams:
+        """Draws whether, with which λ and with which partner."""
+        n = len(images)
+        active = bool(rng.random() < self.p) and self.alpha > 0
+        return MixupParams(
+            active=active,
+            shift=int(rng.integers(1, n)) if n > 1 else 0,
+            lam=draw_lam(rng, self.alpha, n if self.per_sample else None),
+            picks=self.draw_picks(rng, n),
+        )
+
+    def mix_images(self, params: MixupParams, images: Tensor) -> Tensor:
+        """Blends images, or floating-point masks."""
+        return mixup(images, lam=params.lam, shift=params.shift)
+
+    def check_images(self, images: Tensor) -> None:
+        """Blending needs floating point."""
+        if not images.is_floating_point():
+            raise TypeError(
+                f"{self.name} needs floating-point images, but got {describe(images)}; convert them in the data set, "
+                "or in on_after_batch_transfer to do it on the device"
+            )
+        if images.ndim < 2:
+            raise ValueError(f"{self.name} needs a batch of inputs of shape (N, ...), but got {describe(images)}")
+
+
+def draw_lam(rng: np.random.Generator, alpha: float, n: int | None) -> float | np.ndarray:
+    """Draws λ ~ Beta(α, α): one number, or ``n`` of them; 1 where α is 0."""
+    if alpha == 0:
+        return 1.0 if n is None else np.ones(n)
+    lam = rng.beta(alpha, alpha, size=n)
+    return float(lam) if n is None else lam

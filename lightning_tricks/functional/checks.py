@@ -1,0 +1,71 @@
+"""Checks of arguments that are numbers; each message names who asks, what is needed and what came."""
+
+import math
+import numbers
+
+
+def check_number(
+    owner: str,
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """Returns ``value`` as a float if it is a finite real number in [low, high] and in (above, below).
+
+    Raises:
+        TypeError: ``value`` is not a real number (a bool is not).
+        ValueError: ``value`` is not finite or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{owner} needs {name} to be a number, but got {value!r} of type {type(value).__name__}")
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high and above < number < below):
+        limits = [
+            f"{sign} {limit:g}"
+            for sign, limit in (("at least", low), ("above", above), ("at most", high), ("below", below))
+            if math.isfinite(limit)
+        ]
+        raise ValueError(f"{owner} needs {name} to be {' and '.join(limits) or 'finite'}, but got {value!r}")
+    return number
+
+
+def check_integer(owner: str, name: str, value: object, *, low: int) -> int:
+    """Returns ``value`` as an int if it is an integer of at least ``low``.
+
+    Raises:
+        TypeError: ``value`` is not an integer (a bool is not).
+        ValueError: ``value`` is below ``low``.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{owner} needs {name} to be an integer, but got {value!r} of type {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{owner} needs {name} to be at least {low}, but got {value!r}")
+    return int(value)
+
+
+def check_choice(owner: str, name: str, value: object, choices: tuple[str, ...]) -> str:
+    """Returns ``value`` if it is one of ``choices``.
+
+    Raises:
+        TypeError: ``value`` is not a string.
+        ValueError: ``value`` is not one of them.
+    """
+    if isinstance(value, str) and value in choices:
+        return value
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"{owner} needs {name} to be one of {', '.join(map(repr, choices))}, but got {value!r}")
+
+
+def check_flag(owner: str, name: str, value: object) -> bool:
+    """Returns ``value`` if it is a bool.
+
+    Raises:
+        TypeError: ``value`` is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{owner} needs {name} to be True or False, but got {value!r} of type {type(value).__name__}")
+    return value

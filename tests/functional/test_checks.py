@@ -1,0 +1,60 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from lightning_tricks.functional.checks import check_choice, check_flag, check_integer, check_number
+
+
+@pytest.mark.parametrize("value", [0.5, 1, np.float32(0.5), np.int64(1), Fraction(1, 2)])
+def test_a_number_in_range_comes_back_as_a_float(value):
+    checked = check_number("Owner", "p", value, low=0, high=1)
+    assert type(checked) is float
+    assert checked == value
+
+
+@pytest.mark.parametrize("value", [True, "0.5", None, [0.5], 1j])
+def test_what_is_no_number_is_a_type_error(value):
+    with pytest.raises(TypeError, match=r"Owner needs p to be a number, but got .* of type"):
+        check_number("Owner", "p", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "need"),
+    [
+        (-0.1, {"low": 0}, "at least 0"),
+        (1.1, {"low": 0, "high": 1}, "at least 0 and at most 1"),
+        (0.0, {"above": 0}, "above 0"),
+        (1.0, {"low": 0, "below": 1}, "at least 0 and below 1"),
+        (math.nan, {"low": 0}, "at least 0"),
+        (math.inf, {}, "finite"),
+    ],
+)
+def test_a_number_out_of_range_is_a_value_error(value, limits, need):
+    with pytest.raises(ValueError, match=f"Owner needs p to be {need}, but got {value}"):
+        check_number("Owner", "p", value, **limits)
+
+
+def test_integers():
+    assert check_integer("Owner", "seed", np.int64(3), low=0) == 3
+    with pytest.raises(TypeError, match=r"Owner needs seed to be an integer, but got 1.0 of type float"):
+        check_integer("Owner", "seed", 1.0, low=0)
+    with pytest.raises(TypeError, match="got True of type bool"):
+        check_integer("Owner", "seed", True, low=0)
+    with pytest.raises(ValueError, match="Owner needs seed to be at least 0, but got -1"):
+        check_integer("Owner", "seed", -1, low=0)
+
+
+def test_choices():
+    assert check_choice("Owner", "labels", "soft", ("soft", "dense")) == "soft"
+    with pytest.raises(ValueError, match="Owner needs labels to be one of 'soft', 'dense', but got 'hard'"):
+        check_choice("Owner", "labels", "hard", ("soft", "dense"))
+    with pytest.raises(TypeError, match="but got 3"):
+        check_choice("Owner", "labels", 3, ("soft", "dense"))
+
+
+def test_flags():
+    assert check_flag("Owner", "per_sample", True) is True
+    with pytest.raises(TypeError, match="Owner needs per_sample to be True or False, but got 1 of type int"):
+        check_flag("Owner", "per_sample", 1)

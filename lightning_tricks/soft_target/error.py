@@ -1,0 +1,20 @@
+"""What a use of soft labels that cannot be vouched for gets."""
+
+
+class SoftTargetError(RuntimeError):
+    """Soft labels were used in a way that is not known to be right.
+
+    Not a TypeError: inside an operator that would turn into Python's ``False``.
+    """
+
+
+WAYS_OUT = (
+    'Ways out: labels="sample" on the trick gives plain labels, right in expectation for any loss; '
+    "soft_labels(y, num_classes) gives plain probabilities; "
+    "mixed_loss(criterion, logits, y) applies a criterion to each label and weighs the results."
+)
+
+
+def refusal(operation: str, reason: str = "is not known to be right for soft labels") -> SoftTargetError:
+    """Returns the error that names the operation, the reason and the ways out."""
+    return SoftTargetError(f"`{operation}` {reason} (its target is a SoftTarget). {WAYS_OUT}")

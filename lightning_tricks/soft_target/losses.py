@@ -1,0 +1,126 @@
+"""The torch losses that know soft labels."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_tricks.functional.losses import (
+    Reduction,
+    compute_dtype,
+    distillation_terms,
+    reduce_loss,
+    result_dtype,
+    soft_nll_loss,
+)
+from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
+
+
+def _class_loss(
+    func: Callable[..., Any],
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """``F.cross_entropy`` and ``F.nll_loss``, with what smoothing and teachers are aboard."""
+    if isinstance(input, SoftTarget) or isinstance(weight, SoftTarget) or not isinstance(target, SoftTarget):
+        return NotImplemented
+    if size_average is not None or reduce is not None:
+        raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
+    if not is_class_index(target):
+        raise refusal(func.__name__, f"needs integer labels, not {target.dtype},")
+    if label_smoothing and target.label_smoothing:
+        raise SoftTargetError(
+            f"The labels would be smoothed twice: by LabelSmoothing (label_smoothing={target.label_smoothing}) and by "
+            f"the criterion's own label_smoothing={label_smoothing}. Leave one of them out."
+        )
+    log_probabilities = input
+    if func is F.cross_entropy:
+        log_probabilities = torch.log_softmax(input, min(input.ndim - 1, 1), dtype=compute_dtype(input))
+    loss = soft_nll_loss(
+        log_probabilities,
+        target._labels,
+        target._weights,
+        class_weights=weight,
+        ignore_index=ignore_index,
+        label_smoothing=label_smoothing or target.label_smoothing,
+        spread="all" if label_smoothing else target.spread,
+        reduction=reduction,
+    )
+    if target._teacher is not None:
+        # an ignored label silences its share of the teacher too; class weights are the labels' business alone
+        counted = target._weights.masked_fill(target._labels == ignore_index, 0).sum(0)
+        terms = torch.zeros_like(counted)
+        for teacher, (temperature, teacher_weight, kl) in zip(target._teacher.unbind(0), target.teachers, strict=True):
+            terms = terms + distillation_terms(input, teacher, temperature=temperature, weight=teacher_weight, kl=kl)
+        loss = loss + reduce_loss(terms * counted, counted, reduction)
+    return loss.to(result_dtype(input))
+
+
+def _elementwise_loss(
+    func: Callable[..., Any],
+    input: Tensor,
+    target: Tensor,
+    *,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    **kwargs: Any,
+) -> Any:
+    """Binary cross-entropy and the regression losses on labels that were cast to floating point."""
+    others = (input, weight, kwargs.get("pos_weight"))
+    if any(isinstance(other, SoftTarget) for other in others) or not isinstance(target, SoftTarget):
+        return NotImplemented
+    if size_average is not None or reduce is not None:
+        raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
+    if not target.is_floating_point():
+        raise refusal(func.__name__, "needs labels that were cast with `y.float()`")
+    if func is F.l1_loss and _l1_loss_was_weighted():
+        raise refusal(func.__name__, "with `weight=`, which torch does not hand on to a tensor subclass,")
+    dtype = compute_dtype(input)
+    scores = input.to(dtype)
+    if weight is not None:
+        kwargs["weight"] = weight
+    losses = [
+        func(scores, labels.to(dtype), reduction="none", **kwargs) * weights for labels, weights in target.components
+    ]
+    loss = torch.stack(losses).sum(0)
+    counted = torch.ones_like(loss)
+    if weight is not None and func in (F.mse_loss, F.l1_loss):  # these two alone divide by the sum of the weights
+        counted = weight.to(dtype)
+    return reduce_loss(loss, counted, reduction).to(result_dtype(input))
+
+
+def _l1_loss_was_weighted() -> bool:
+    frame = None if torch.compiler.is_compiling() else sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is F.l1_loss.__code__:
+            return frame.f_locals["weight"] is not None
+        frame = frame.f_back
+    return False
+
+
+HANDLERS.update(dict.fromkeys((F.cross_entropy, F.nll_loss), _class_loss))
+HANDLERS.update(
+    dict.fromkeys(
+        (
+            F.binary_cross_entropy,
+            F.binary_cross_entropy_with_logits,
+            F.mse_loss,
+            F.l1_loss,
+            F.smooth_l1_loss,
+            F.huber_loss,
+        ),
+        _elementwise_loss,
+    )
+)

@@ -1,0 +1,102 @@
+"""What to do with soft labels where a loss does not know them: plain probabilities, or one label at a time."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lightning_tricks.soft_target.error import refusal
+from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
+
+
+def soft_labels(y: Tensor, num_classes: int) -> Tensor:
+    """Turns labels into plain probabilities, for losses that take those.
+
+    Args:
+        y: a SoftTarget, or integer labels in [0, num_classes), of shape (), (N,) or (N, d1, …).
+        num_classes: C, at least 1.
+
+    Returns:
+        Plain float32 probabilities, smoothing included: (C,), (N, C) or (N, C, d1, …).
+
+    Raises:
+        TypeError: if ``y`` is not integer.
+        ValueError: if ``num_classes`` is below 1.
+        SoftTargetError: if ``y`` is a SoftTarget that was cast to floating point.
+
+    Example:
+        >>> soft_labels(torch.tensor([1, 0]), 3)
+        tensor([[0., 1., 0.],
+                [1., 0., 0.]])
+    """
+    if num_classes < 1:
+        raise ValueError(f"Expected `num_classes` to be at least 1, but got {num_classes}.")
+    return as_soft(y).probabilities(num_classes)
+
+
+def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor) -> Tensor:
+    """Applies a criterion to each of the labels and weighs the results: Σ_k w_k · criterion(logits, labels_k).
+
+    A criterion that returns one loss for each position of the target is called K times. One that returns a scalar
+    is called for each sample apart, since the samples have weights of their own; whether it is the mean or the sum
+    over the samples is found out by calling it on the batch too, and a criterion that is neither is refused. That
+    reads a number back from the device: ``reduction="none"`` is faster. A plain target goes to the criterion as it is.
+
+    Args:
+        criterion: called with logits and plain integer labels.
+        logits: (N, C) or (N, C, d1, …): what the criterion takes.
+        target: integer labels or a SoftTarget, (N,) or (N, d1, …).
+
+    Returns:
+        What the criterion returns, in shape and reduction: the losses of the positions, or their mean or sum.
+
+    Raises:
+        SoftTargetError: if label smoothing or a teacher is aboard, or labels were cast to floating point.
+        ValueError: if the criterion returns neither one loss a position nor the mean or sum over the samples.
+
+    Example:
+        >>> y = SoftTarget.mix([torch.tensor([0]), torch.tensor([1])], [torch.tensor([0.75]), torch.tensor([0.25])])
+        >>> mixed_loss(torch.nn.MultiMarginLoss(), torch.tensor([[2.0, 0.0]]), y)
+        tensor(0.3750)
+    """
+    if not isinstance(target, SoftTarget) or _is_exact(criterion):
+        return criterion(logits, target)
+    if target.label_smoothing or target.teachers:
+        raise refusal("mixed_loss", "takes no label smoothing and no teacher but with cross-entropy")
+    if target.is_floating_point():
+        raise refusal("mixed_loss", "needs integer labels")
+    losses = [criterion(logits, labels) for labels, _ in target.components]
+    if losses[0].shape == target.shape:
+        return _weighted(losses, target)
+    if losses[0].ndim > 0 or target.ndim != 1:
+        raise ValueError(
+            f"mixed_loss needs a criterion that returns one loss for each position of the target, "
+            f"{tuple(target.shape)}, or, for targets of shape (N,), a scalar, but got {tuple(losses[0].shape)}."
+        )
+    parts = [
+        torch.stack([criterion(logits[i : i + 1], labels[i : i + 1]) for i in range(len(labels))])
+        for labels, _ in target.components
+    ]
+    whole, single = torch.stack(losses).detach(), torch.stack(parts).detach()
+    mixed = _weighted(parts, target)
+    if torch.allclose(whole, single.mean(1), rtol=_RTOL):
+        return mixed.mean()
+    if torch.allclose(whole, single.sum(1), rtol=_RTOL):
+        return mixed.sum()
+    raise ValueError(
+        "mixed_loss needs a criterion that is the mean or the sum over the samples of the batch, or returns one loss "
+        f"for each of them, but it gave {whole[0]:.6g} on the batch and {single[0].mean():.6g} as its samples' mean."
+    )
+
+
+_RTOL = 1e-2  # wide enough for bfloat16; a mean and a sum differ by a factor of two at least
+
+
+def _is_exact(criterion: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    return criterion in (F.cross_entropy, F.nll_loss) or type(criterion) in (nn.CrossEntropyLoss, nn.NLLLoss)
+
+
+def _weighted(losses: list[Tensor], target: SoftTarget) -> Tensor:
+    """Returns Σ_k w_k · losses_k."""
+    return torch.stack([loss * weights for loss, (_, weights) in zip(losses, target.components, strict=True)]).sum(0)

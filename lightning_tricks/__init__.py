@@ -1,7 +1,24 @@
 """Training tricks of image classification, each one line in ``Trainer(callbacks=[...])``."""
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.callbacks.cosine_decay import CosineDecay
+from lightning_tricks.callbacks.cutmix import CutMix
+from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
+from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.callbacks.mixup import Mixup
+from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
-__all__ = ["BatchTrick"]
+__all__ = [
+    "BatchTrick",
+    "CosineDecay",
+    "CutMix",
+    "GradualWarmup",
+    "LRTrick",
+    "Mixup",
+    "SoftTarget",
+    "SoftTargetError",
+    "mixed_loss",
+    "soft_labels",
+]
 
 __version__ = "0.1.0"

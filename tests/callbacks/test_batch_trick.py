@@ -544,7 +544,7 @@ def test_dataloader_iter_steps_are_refused(make_trainer):
     module = Iterates()
     with (
         pytest.warns(UserWarning, match="You are using the `dataloader_iter` step flavor"),
-        pytest.raises(MisconfigurationException, match="Add rewrites the batch.*takes `dataloader_iter`"),
+        pytest.raises(MisconfigurationException, match=r"Add rewrites the batch.*takes `dataloader_iter`"),
     ):
         fit(make_trainer, [Add()], module)
     assert "training_step" not in vars(module)

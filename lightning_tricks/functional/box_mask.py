@@ -44,5 +44,5 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
     in_columns = (column >= start[..., 1:]) & (column < stop[..., 1:])
     mask = in_rows[..., :, None] & in_columns[..., None, :]
     if boxes.ndim == 3:
-        mask = mask.any(dim=1)
+        mask = mask[:, 0] if mask.shape[1] == 1 else mask.any(dim=1)
     return mask.view(n, *[1] * (images.ndim - 3), height, width)

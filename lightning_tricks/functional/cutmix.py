@@ -95,7 +95,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
     rows, columns = _box_slices(box, images)
     if n <= 1 or shift % n == 0:
         return images
-    mixed = images.clone()
+    mixed = torch.empty_like(images).copy_(images)
     for own, partner in partner_slices(n, shift):
         mixed[own][..., rows, columns] = images[partner][..., rows, columns]
     return mixed

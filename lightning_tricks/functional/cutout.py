@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lightning_tricks.functional.checks import check_integer, check_number
 from lightning_tricks.functional.erasing import erase
 
 
@@ -25,6 +26,7 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
         The holes ``(top, left, height, width)``, int64 of shape (N, n_holes, 4).
 
     Raises:
+        TypeError: if the length is neither an int nor a float.
         ValueError: if a length in pixels is below 1, a share lies outside (0, 1), a hole can cover the whole image, or
             a centre lies outside it.
 
@@ -37,13 +39,10 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
         arXiv:1708.04552. The authors' code makes a hole of odd length one pixel shorter.
     """
     if isinstance(length, float):
-        if not 0 < length < 1:
-            raise ValueError(f"cutout_boxes needs a float length in (0, 1) or an int in pixels, but got {length}")
-        side = max(1, round(length * min(size)))
+        share = check_number("cutout_boxes", "a float length", length, above=0, below=1)
+        side = max(1, round(share * min(size)))
     else:
-        side = length
-    if side < 1:
-        raise ValueError(f"cutout_boxes needs a length of at least one pixel, but got {length}")
+        side = check_integer("cutout_boxes", "length", length, low=1)
     if side >= max(size):
         raise ValueError(
             f"cutout_boxes needs holes that cannot cover the whole image, "

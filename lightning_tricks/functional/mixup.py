@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_tricks.functional.checks import check_number
 from lightning_tricks.functional.pairing import partner_slices
 
 
@@ -26,7 +27,7 @@ def mixup(images: Tensor, *, lam: float | Tensor | np.ndarray, shift: int = 1) -
         A new tensor of the same shape, dtype, device and memory format; ``images`` itself where nothing is to be mixed.
 
     Raises:
-        TypeError: if ``images`` is not floating point.
+        TypeError: if ``images`` is not floating point, or ``lam`` is not a number, tensor or array.
         ValueError: if a number ``lam`` lies outside [0, 1], or a tensor ``lam`` is not of shape (N,).
         RuntimeError: by torch, if ``images`` requires a gradient while gradients are on.
 
@@ -67,6 +68,4 @@ def _weights(lam: float | Tensor | np.ndarray, images: Tensor) -> float | Tensor
                 f"mixup needs one lam, or one a sample for {len(images)}, but got shape {tuple(weights.shape)}"
             )
         return weights.view(-1, *[1] * (images.ndim - 1))
-    if not 0 <= lam <= 1:
-        raise ValueError(f"mixup needs lam in [0, 1], but got {lam}")
-    return float(lam)
+    return check_number("mixup", "lam", lam, low=0, high=1)

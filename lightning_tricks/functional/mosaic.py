@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_tricks.functional.checks import check_choice
 from lightning_tricks.functional.pairing import partner_slices
 from lightning_tricks.functional.quadrants import quadrant_weights, quadrants
 
@@ -36,7 +37,7 @@ def mosaic(
         A new tensor of the same shape, dtype, device and memory format.
 
     Raises:
-        TypeError: if ``"bilinear"`` gets integers other than uint8.
+        TypeError: if ``"bilinear"`` gets integers other than uint8, or the interpolation is not a string.
         ValueError: if ``images`` has fewer than three dimensions, the centre lies outside the image, there are not four
             shifts, or the interpolation is unknown.
 
@@ -53,17 +54,23 @@ def mosaic(
         raise ValueError(f"mosaic needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
     if len(shifts) != 4:
         raise ValueError(f"mosaic needs four shifts, but got {len(shifts)}")
-    if interpolation not in ("bilinear", "nearest"):
-        raise ValueError(f"mosaic needs interpolation 'bilinear' or 'nearest', but got {interpolation!r}")
+    check_choice("mosaic", "interpolation", interpolation, ("bilinear", "nearest"))
     if interpolation == "bilinear" and not (images.is_floating_point() or images.dtype == torch.uint8):
         raise TypeError(f"mosaic needs floating-point or uint8 images for 'bilinear', but got {images.dtype}")
-    resize = _bilinear if interpolation == "bilinear" else _nearest
+    resize = _nearest
+    source = images
+    if interpolation == "bilinear":
+        resize = _bilinear
+        # Half precision would round the filter's weights, and on the CPU torch has no antialiasing for it.
+        source = images.to(torch.promote_types(images.dtype, torch.float32))
     patched = torch.empty_like(images)
     boxes = quadrants(centre, size=(images.shape[-2], images.shape[-1]))
     for (top, left, height, width), shift in zip(boxes, shifts, strict=True):
         if len(images) == 0 or height == 0 or width == 0:
             continue
-        small = resize(images, height, width)
+        small = resize(source, height, width)
+        if interpolation == "bilinear" and images.dtype == torch.uint8:
+            small = small.round_()
         for own, partner in partner_slices(len(images), int(shift)):
             patched[own][..., top : top + height, left : left + width] = small[partner]
     return patched
@@ -133,19 +140,19 @@ def mosaic_boxes(
 
 
 def _bilinear(images: Tensor, height: int, width: int) -> Tensor:
-    planes = images.reshape(len(images), -1, *images.shape[-2:]) if images.ndim != 4 else images
-    # Half precision would round the weights, and on the CPU torch has no antialiasing for it.
-    planes = planes.to(torch.promote_types(images.dtype, torch.float32))
-    small = F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
-    if not images.is_floating_point():
-        small = small.round_()
-    return small.view(*images.shape[:-2], height, width) if images.ndim != 4 else small
+    if width == 1 < height:
+        # torch 2.14 repeats the first row of an antialiased result that is one pixel wide; its columns are right.
+        return _bilinear(images.mT, width, height).mT
+    if images.ndim == 4:
+        return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True)
+    planes = images.reshape(len(images), -1, *images.shape[-2:])
+    return _bilinear(planes, height, width).reshape(*images.shape[:-2], height, width)
 
 
 def _nearest(images: Tensor, height: int, width: int) -> Tensor:
     rows = _middles(images.shape[-2], height, images.device)
     columns = _middles(images.shape[-1], width, images.device)
-    return images.index_select(-2, rows).index_select(-1, columns)
+    return images[..., rows[:, None], columns]
 
 
 def _middles(old: int, new: int, device: torch.device) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from lightning_tricks.functional.checks import check_choice, check_integer
 from lightning_tricks.functional.erasing import erase
 
 
@@ -39,6 +40,7 @@ def random_erasing_boxes(
         The boxes ``(top, left, height, width)``, int64 of shape (n, 4).
 
     Raises:
+        TypeError: if ``attempts`` is not an integer, or ``ratio_sampling`` not a string.
         ValueError: if ``scale``, ``ratio``, ``ratio_sampling`` or ``attempts`` is out of range.
 
     Example:
@@ -53,10 +55,8 @@ def random_erasing_boxes(
         raise ValueError(f"random_erasing_boxes needs scale in [0, 1] and in order, but got {scale}")
     if not 0 < ratio[0] <= ratio[1]:
         raise ValueError(f"random_erasing_boxes needs a positive ratio in order, but got {ratio}")
-    if ratio_sampling not in ("log", "uniform"):
-        raise ValueError(f"random_erasing_boxes needs ratio_sampling 'log' or 'uniform', but got {ratio_sampling!r}")
-    if attempts < 1:
-        raise ValueError(f"random_erasing_boxes needs at least one attempt, but got {attempts}")
+    check_choice("random_erasing_boxes", "ratio_sampling", ratio_sampling, ("log", "uniform"))
+    check_integer("random_erasing_boxes", "attempts", attempts, low=1)
     extent = np.asarray(size)
     area = rng.uniform(scale[0], scale[1], (n, attempts)) * extent.prod()
     if ratio_sampling == "log":

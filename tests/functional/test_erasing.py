@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import torch
+
+from lightning_tricks.functional.erasing import erase
+
+BOXES = np.array([[1, 1, 2, 2]] * 2)
+
+
+@pytest.mark.parametrize("value", [(1.0, 2.0), [1.0, 2.0, 3.0, 4.0]])
+def test_refuses_values_that_are_not_one_a_channel(value):
+    with pytest.raises(
+        ValueError, match=rf"cutout needs one value a channel, but got {len(value)} for .* \(2, 3, 4, 5\)"
+    ):
+        erase(torch.zeros(2, 3, 4, 5), boxes=BOXES, value=value, trick="cutout")
+
+
+def test_refuses_values_for_channels_of_a_mask():
+    with pytest.raises(ValueError, match="one value a channel, but got 4 for"):
+        erase(torch.zeros(2, 4, 5), boxes=BOXES, value=[1.0] * 4, trick="cutout")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "limits"),
+    [
+        (torch.uint8, 0.5, "0..255"),
+        (torch.uint8, 256, "0..255"),
+        (torch.uint8, (0, 0, -1), "0..255"),
+        (torch.bool, 2, "0..1"),
+    ],
+)
+def test_refuses_a_number_that_does_not_fit_integer_images(dtype, value, limits):
+    with pytest.raises(ValueError, match=rf"random_erasing needs whole numbers in {limits} for {dtype}, but got"):
+        erase(torch.zeros(2, 3, 4, 5, dtype=dtype), boxes=BOXES, value=value, trick="random_erasing")
+
+
+def test_refuses_noise_that_would_lose_its_fraction():
+    with pytest.raises(TypeError, match=r"fill images of torch.uint8 with values of torch.float32"):
+        erase(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), boxes=BOXES, value=torch.randn(3, 4, 5), trick="cutout")
+
+
+def test_is_not_differentiable():
+    with pytest.raises(RuntimeError, match="automatic differentiation"):
+        erase(torch.zeros(2, 3, 4, 5, requires_grad=True), boxes=BOXES, value=0.0, trick="cutout")

@@ -1,0 +1,65 @@
+"""What the decays share: one a run, beginning where the longest warm-up ends."""
+
+from collections.abc import Sequence
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.functional.checks import check_integer
+
+
+class Decay(LRTrick):
+    """A trick that lowers the learning rate during the run. A run has one of them."""
+
+    def check_beside(self, tricks: Sequence[LRTrick]) -> None:
+        """Refuses a second decay."""
+        decays = [type(trick).__name__ for trick in tricks if isinstance(trick, Decay)]
+        if len(decays) > 1:
+            raise MisconfigurationException(
+                f"A run has one decay of the learning rate, but got {' and '.join(decays)}: leave only one of them"
+            )
+
+
+class WholeRunDecay(Decay):
+    """A decay from the end of the longest warm-up to the end of the run.
+
+    Args:
+        total_steps: the optimizer steps of the whole run, the warm-up included, at least 1; by default the run's own.
+
+    Raises:
+        TypeError: ``total_steps`` is not an integer.
+        ValueError: ``total_steps`` is below 1.
+    """
+
+    def __init__(self, *, total_steps: int | None = None) -> None:
+        if total_steps is not None:
+            check_integer(type(self).__name__, "total_steps", total_steps, low=1)
+        self.total_steps = total_steps
+        self._end = total_steps
+        self._tricks: Sequence[LRTrick] = ()
+
+    @property
+    def begin_step(self) -> int:
+        """The optimizer step at which the decay begins; 0 outside a run."""
+        return max((trick.warmup_steps for trick in self._tricks), default=0)
+
+    @property
+    def end_step(self) -> int:
+        """The optimizer step at which the decay ends.
+
+        Raises:
+            MisconfigurationException: ``total_steps`` was not given and training has not started.
+        """
+        if self._end is None:
+            raise MisconfigurationException(
+                f"{type(self).__name__} needs the number of the run's steps to say what its factor is: it knows them "
+                "when training has started; give total_steps= to ask before"
+            )
+        return self._end
+
+    def resolve(self, length: RunLength, tricks: Sequence[LRTrick]) -> None:
+        """Learns where the run ends and which warm-ups it has."""
+        self._tricks = tricks
+        if self.total_steps is None:
+            self._end = length.total(type(self).__name__)

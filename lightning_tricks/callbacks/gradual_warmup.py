@@ -1,0 +1,105 @@
+"""GradualWarmup: the learning rate grows linearly to begin with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
+from lightning_tricks.callbacks.warmup import Warmup
+from lightning_tricks.functional.checks import check_number
+from lightning_tricks.functional.lr import gradual_warmup
+
+_HELD = "lr_scheduler_step"
+
+
+class GradualWarmup(Warmup):
+    """Lets the learning rate grow linearly for some epochs or steps.
+
+    The formulas are those of :func:`~lightning_tricks.functional.gradual_warmup`: by default batch i of T, counted from
+    1, gets i/T of the learning rate. After the warm-up the factor is ``multiplier``.
+
+    The module's own schedulers run from the start of the run and are multiplied by the factor. With ``hold_scheduler``
+    they wait instead: their steps during the warm-up and at its very end are left out, so that afterwards they run
+    from their beginning; the patience of a ``ReduceLROnPlateau`` waits too.
+
+    Args:
+        epochs: length of the warm-up in epochs, at least 0, a fraction too; rounded to the nearest step.
+        steps: length in optimizer steps, at least 0. Exactly one of the two is to be given.
+        start_factor: the factor at step 0, in [0, 1].
+        multiplier: the factor after the warm-up, at least 1.
+        hold_scheduler: whether the module's schedulers wait for the end of the warm-up; under automatic optimisation
+            only, since under manual optimisation Lightning does not step them.
+
+    Raises:
+        TypeError: an argument is not of its type.
+        ValueError: an argument is out of its range, or not exactly one of ``epochs`` and ``steps`` is given.
+        MisconfigurationException: by ``fit``, if the length is in epochs and the steps of an epoch are unknown, or a
+            scheduler is to be held under manual optimisation.
+
+    Example:
+        >>> [GradualWarmup(steps=4).factor(step) for step in range(5)]
+        [0.25, 0.5, 0.75, 1.0, 1.0]
+
+    References:
+        He et al., "Bag of Tricks for Image Classification", arXiv:1812.01187, section 3.1; Goyal et al., "Accurate,
+        Large Minibatch SGD", arXiv:1706.02677, section 2.2: its ramp from η to kη is ``LinearScaling()`` with
+        ``GradualWarmup(start_factor=1 / k)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        epochs: float | None = None,
+        steps: int | None = None,
+        start_factor: float | None = None,
+        multiplier: float = 1.0,
+        hold_scheduler: bool = False,
+    ) -> None:
+        super().__init__(epochs=epochs, steps=steps)
+        if start_factor is not None:
+            start_factor = check_number("GradualWarmup", "start_factor", start_factor, low=0, high=1)
+        if not isinstance(hold_scheduler, bool):
+            raise TypeError(f"GradualWarmup needs hold_scheduler to be a bool, but got {hold_scheduler!r}")
+        self.start_factor = start_factor
+        self.multiplier = check_number("GradualWarmup", "multiplier", multiplier, low=1)
+        self.hold_scheduler = hold_scheduler
+
+    def factor(self, step: int) -> float:
+        """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
+        return gradual_warmup(
+            step, warmup_steps=self.warmup_steps, start_factor=self.start_factor, multiplier=self.multiplier
+        )
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives all learning-rate tricks of the fit a common driver; refuses to hold what Lightning does not step."""
+        remove_patches(pl_module, _HELD)
+        if stage == "fit" and self.hold_scheduler and not pl_module.automatic_optimization:
+            raise MisconfigurationException(
+                "GradualWarmup(hold_scheduler=True) needs automatic optimisation: under manual optimisation the module "
+                "steps its schedulers itself, and can wait for the warm-up itself"
+            )
+        super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hooks the optimizers and takes hold of the schedulers."""
+        super().on_train_start(trainer, pl_module)
+        if self.hold_scheduler:
+            MethodPatch(pl_module, _HELD, self._step_after_warmup).install()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leaves nothing behind."""
+        super().on_exception(trainer, pl_module, exception)
+        remove_patches(pl_module, _HELD)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves nothing behind."""
+        super().teardown(trainer, pl_module, stage)
+        remove_patches(pl_module, _HELD)
+
+    def _step_after_warmup(self, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        driver = self._driver
+        if driver is not None and driver.is_active() and (driver.counts or [0])[0] <= self.warmup_steps:
+            return
+        lr_scheduler_step(*args, **kwargs)

@@ -1,0 +1,158 @@
+"""What all learning-rate tricks of one fit share: the hooked optimizers, the count of their steps, the product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+
+from lightning_tricks.callbacks.lr_monitor import bare_monitors, surround_monitors
+from lightning_tricks.callbacks.run_length import RunLength, run_length
+from lightning_tricks.callbacks.scaled_step import ScaledStep
+
+if TYPE_CHECKING:
+    from lightning_tricks.callbacks.lr_trick import LRTrick
+
+
+def prepare(tricks: Sequence[LRTrick], length: RunLength) -> None:
+    """Checks that the tricks go together and tells each how long the run is."""
+    for trick in tricks:
+        trick.check_beside(tricks)
+    for trick in tricks:
+        trick.resolve(length, tricks)
+
+
+def product(tricks: Sequence[LRTrick], step: int) -> float:
+    """Returns what the learning rate is multiplied by at an optimizer step."""
+    return math.prod(trick.factor(step) for trick in tricks)
+
+
+class LRDriver:
+    """Multiplies the learning rates of one run by the product of its tricks.
+
+    Args:
+        trainer: the run's trainer.
+        counts: the steps that each optimizer has made, where that is known before the training starts.
+    """
+
+    def __init__(self, trainer: Any, tricks: Sequence[LRTrick], counts: list[int] | None) -> None:
+        for trick in tricks:
+            trick.check_beside(tricks)
+        self.tricks = tricks
+        self._trainer = trainer
+        self._counts = counts
+        self._steps: list[ScaledStep] = []
+        self._length: RunLength | None = None
+        self._checked_epoch = -1
+        self._seen_counts: list[int] = []
+        self._seen_global_step = 0
+        callbacks = bare_monitors(trainer.callbacks)
+        trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
+
+    @property
+    def counts(self) -> list[int] | None:
+        """The steps that each optimizer has made, or None before that is known."""
+        return [step.count for step in self._steps] if self._steps else self._counts
+
+    @counts.setter
+    def counts(self, counts: list[int] | None) -> None:
+        self._counts = counts
+        for step, count in zip(self._steps, counts or (), strict=False):
+            step.count = count
+
+    def is_active(self) -> bool:
+        """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
+        return self._trainer is not None and any(callback is self.tricks[0] for callback in self._trainer.callbacks)
+
+    def start(self, trainer: pl.Trainer) -> None:
+        """Reads the run's length and hooks the optimizers."""
+        self._length = run_length(trainer)
+        prepare(self.tricks, self._length)
+        self._warn_of_a_short_run(self._length)
+        if self._counts is None:
+            self._counts = self._counts_without_record(trainer)
+        self._checked_epoch = trainer.current_epoch
+        self.refresh(trainer)
+
+    def refresh(self, trainer: pl.Trainer) -> None:
+        """Hooks the optimizers where they have been made anew, and clears up after a step that raised."""
+        if [step.optimizer for step in self._steps] == trainer.optimizers:
+            for step in self._steps:
+                step.abandon()
+        else:
+            counts = self.counts or []
+            for step in self._steps:
+                step.detach()
+            self._steps = [
+                ScaledStep(
+                    optimizer,
+                    count=counts[index] if index < len(counts) else 0,
+                    factor=lambda count: product(self.tricks, count),
+                    is_active=self.is_active,
+                )
+                for index, optimizer in enumerate(trainer.optimizers)
+            ]
+        self._seen_counts = self.counts or []
+        self._seen_global_step = trainer.global_step
+
+    def check_batch(self, trainer: pl.Trainer) -> None:
+        """Makes sure, during its first epoch, that a manual optimisation steps as often as the length supposes."""
+        if (
+            trainer.lightning_module.automatic_optimization
+            or self._length is None
+            or not self._length.batches_were_counted
+            or trainer.current_epoch != self._checked_epoch
+        ):
+            return
+        made = [step.count - seen for step, seen in zip(self._steps, self._seen_counts, strict=True)]
+        # A step that a gradient scaler skips is called, and so in the global step, but not made.
+        only_skipped = max(made) <= 1 and trainer.global_step - self._seen_global_step == len(made)
+        if any(count != 1 for count in made) and not only_skipped:
+            raise MisconfigurationException(
+                f"The learning-rate tricks took each optimizer to make one step a batch, but under this manual "
+                f"optimisation they made {made}; give steps= and total_steps= instead of epochs"
+            )
+
+    def stop(self) -> None:
+        """Makes every learning rate nominal and leaves nothing behind."""
+        self._counts = self.counts
+        for step in self._steps:
+            step.detach()
+        self._steps = []
+        if self._trainer is not None:
+            self._trainer.callbacks = bare_monitors(self._trainer.callbacks)
+            self._trainer = None
+
+    def _show(self) -> None:
+        if self.is_active():
+            self.refresh(self._trainer)
+            for step in self._steps:
+                step.show()
+
+    def _hide(self) -> None:
+        for step in self._steps:
+            step.hide()
+
+    def _warn_of_a_short_run(self, length: RunLength) -> None:
+        longest = max(self.tricks, key=lambda trick: trick.warmup_steps)
+        total: Any = length.total_steps
+        if isinstance(total, int) and total < longest.warmup_steps:
+            rank_zero_warn(
+                f"{type(longest).__name__} lasts {longest.warmup_steps} optimizer steps, but the run only {total}: "
+                "it ends before the warm-up does"
+            )
+
+    @staticmethod
+    def _counts_without_record(trainer: pl.Trainer) -> list[int]:
+        if len(trainer.optimizers) == 1:
+            return [trainer.global_step]
+        if trainer.global_step:
+            rank_zero_warn(
+                "The checkpoint holds no step counts of the learning-rate tricks, and the global step does not say "
+                f"which of the {len(trainer.optimizers)} optimizers has made how many: they are counted from 0"
+            )
+        return [0] * len(trainer.optimizers)

@@ -1,0 +1,143 @@
+"""The base of every trick that changes the learning rate."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch import Callback
+
+from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
+from lightning_tricks.callbacks.lr_driver import LRDriver
+from lightning_tricks.callbacks.run_length import RunLength
+
+
+class LRTrick(Callback, ABC):
+    """A factor that multiplies the learning rate at each optimizer step.
+
+    A subclass says what the factor is; all tricks in ``Trainer(callbacks=[...])`` together multiply the learning rate
+    by the product of theirs, for exactly the arithmetic of ``optimizer.step()``. Everywhere else the optimizer shows
+    the nominal learning rate, the user's own: schedulers, checkpoints, callbacks and the training step see no trick.
+    Only a ``LearningRateMonitor`` is shown the learning rate in use.
+
+    Steps are counted for each optimizer, from 0. One that a gradient scaler skips does not count; a fused optimizer
+    skips on the device, unseen, and so counts it. The counts are in the checkpoint. A run that resumes from a
+    checkpoint without them starts at its global step; at global step 0 the count starts anew.
+
+    Example:
+        >>> class Halved(LRTrick):
+        ...     def factor(self, step):
+        ...         return 0.5
+        >>> trainer = pl.Trainer(callbacks=[Halved()], logger=False)
+    """
+
+    _driver: LRDriver | None = None
+
+    @property
+    def _led(self) -> LRDriver | None:
+        """The run's driver, if this is the trick that drives it: the first of them."""
+        return self._driver if self._driver is not None and self._driver.tricks[0] is self else None
+
+    @property
+    def warmup_steps(self) -> int:
+        """The optimizer steps for which this trick holds the learning rate low; decays begin after the longest."""
+        return 0
+
+    @abstractmethod
+    def factor(self, step: int) -> float:
+        """Returns what the learning rate is multiplied by at an optimizer step.
+
+        Args:
+            step: optimizer step, from 0; also past the end of the run.
+
+        Returns:
+            The factor, at least 0.
+        """
+
+    def resolve(self, length: RunLength, tricks: Sequence["LRTrick"]) -> None:
+        """Turns durations into steps, when the training starts.
+
+        Args:
+            length: how long the run is.
+            tricks: all learning-rate tricks of the run, this one among them.
+
+        Raises:
+            MisconfigurationException: what this trick needs to know of the run's length cannot be known.
+        """
+
+    def check_beside(self, tricks: Sequence["LRTrick"]) -> None:
+        """Refuses a list of tricks in which this one cannot work.
+
+        Args:
+            tricks: all learning-rate tricks of the run, this one among them.
+
+        Raises:
+            MisconfigurationException: this trick and another exclude each other.
+        """
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives all learning-rate tricks of the fit a common driver."""
+        tricks = [callback for callback in trainer.callbacks if isinstance(callback, LRTrick)]  # type: ignore[attr-defined]
+        if stage != "fit" or not tricks or tricks[0] is not self:
+            return
+        counts = None
+        if self._driver is not None:
+            self._driver.stop()
+            # A second fit with the same Trainer goes on; a new Trainer begins anew.
+            counts = self._driver.counts if trainer.global_step else None
+        driver = LRDriver(trainer, tricks, counts)
+        for trick in tricks:
+            trick._driver = driver
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hooks the optimizers."""
+        if self._led is not None:
+            self._led.start(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hooks the optimizers where they have been made anew."""
+        if self._led is not None:
+            self._led.refresh(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Hooks the optimizers where they have been made anew."""
+        if self._led is not None:
+            self._led.refresh(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Makes sure that a manual optimisation steps as often as supposed."""
+        if self._led is not None:
+            self._led.check_batch(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Makes every learning rate nominal and removes the hooks."""
+        if self._driver is not None:
+            self._driver.stop()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Removes the hooks."""
+        if self._driver is not None:
+            self._driver.stop()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Writes the step counts."""
+        if self._driver is not None and (counts := self._driver.counts) is not None:
+            write_entry(checkpoint, "lr", {"steps": counts})
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Reads the step counts."""
+        if self._driver is not None:
+            entry = read_entry(checkpoint, "lr")
+            self._driver.counts = None if entry is None else entry["steps"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy belongs to no run; Lightning's two would bring the module along.
+        return {name: value for name, value in vars(self).items() if name not in ("_driver", "log", "log_dict")}

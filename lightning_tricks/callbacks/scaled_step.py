@@ -1,0 +1,151 @@
+"""The learning rates of one optimizer, scaled for exactly the arithmetic of its ``step``."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class _Scaled(NamedTuple):
+    group: dict[str, Any]
+    shown: Any
+    nominal: Any
+    version: int
+
+
+class ScaledStep:
+    """Multiplies an optimizer's learning rates by ``factor(count)`` while it computes, and counts its steps.
+
+    Inside a closure that is passed to ``step`` the rates are nominal, since there Lightning runs the training step and
+    the hooks around it. They are scaled already when ``step`` begins, for LBFGS reads its rate before it calls the
+    closure. A rate that is not the one we set when the step is over has been set by somebody else: it stays.
+
+    Args:
+        optimizer: the optimizer; its step is hooked at once.
+        count: the steps that it has made.
+        factor: what the rates are multiplied by at the step of that number.
+        is_active: asked at the beginning of each step; where it says no, the step is left alone and not counted.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, *, count: int, factor: Callable[[int], float], is_active: Callable[[], bool]
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise MisconfigurationException(
+                f"The learning-rate tricks need a torch.optim.Optimizer, but got {type(optimizer).__name__}"
+            )
+        for index, group in enumerate(optimizer.param_groups):
+            if group.get("lr") is None:
+                raise MisconfigurationException(
+                    "The learning-rate tricks need an optimizer with a learning rate, "
+                    f"but parameter group {index} of {type(optimizer).__name__} has none"
+                )
+        self.optimizer = optimizer
+        self.count = count
+        self._factor = factor
+        self._is_active = is_active
+        self._depth = 0
+        self._scaled: list[_Scaled] = []
+        self._shown: list[_Scaled] = []
+        self._handles = (
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+            optimizer.register_state_dict_post_hook(self._write_nominal),
+        )
+
+    def detach(self) -> None:
+        """Makes every rate nominal and removes the hooks."""
+        self.abandon()
+        for handle in self._handles:
+            handle.remove()
+
+    def abandon(self) -> None:
+        """Forgets a step that an exception has ended; without one there is nothing to forget."""
+        self.hide()
+        self._restore()
+        self._depth = 0
+
+    def show(self) -> None:
+        """Makes the rates those of the next step, for somebody who only looks at them."""
+        self.hide()
+        factor = self._factor(self.count)
+        for group in self.optimizer.param_groups:
+            nominal = group["lr"]
+            # A new object even where it is a tensor: whoever looks may keep it.
+            group["lr"] = nominal * factor
+            self._shown.append(_Scaled(group, group["lr"], nominal, 0))
+
+    def hide(self) -> None:
+        """Ends :meth:`show`."""
+        for group, shown, nominal, _ in self._shown:
+            if group["lr"] is shown:
+                group["lr"] = nominal
+        self._shown.clear()
+
+    def _before(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._depth == 0:
+            if not self._is_active():
+                return None
+            self._scale()
+        # An optimizer whose step calls its parent's comes here a second time before the first step is over.
+        self._depth += 1
+        if kwargs.get("closure") is not None:
+            return args, kwargs | {"closure": self._at_nominal(kwargs["closure"])}
+        if len(args) > 1 and callable(args[1]):
+            return (args[0], self._at_nominal(args[1]), *args[2:]), kwargs
+        return None
+
+    def _after(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._depth == 0:
+            return
+        self._depth -= 1
+        if self._depth == 0:
+            self._restore()
+            self.count += 1
+
+    def _at_nominal(self, closure: Callable[..., Any]) -> Callable[..., Any]:
+        def closure_at_nominal(*args: Any, **kwargs: Any) -> Any:
+            was_scaled = bool(self._scaled)
+            self._restore()
+            result = closure(*args, **kwargs)
+            if was_scaled:
+                self._scale()
+            return result
+
+        return closure_at_nominal
+
+    @torch.no_grad()
+    def _scale(self) -> None:
+        factor = self._factor(self.count)
+        nominal_tensors: dict[int, Tensor] = {}
+        for group in self.optimizer.param_groups:
+            lr = group["lr"]
+            if not isinstance(lr, Tensor):
+                group["lr"] = lr * factor
+                self._scaled.append(_Scaled(group, group["lr"], lr, 0))
+                continue
+            # A compiled or captured step reads this very tensor, so it is written to; groups may share it.
+            if id(lr) not in nominal_tensors:
+                nominal_tensors[id(lr)] = lr.clone()
+                lr.mul_(factor)
+            self._scaled.append(_Scaled(group, lr, nominal_tensors[id(lr)], lr._version))
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for group, shown, nominal, version in self._scaled:
+            if isinstance(shown, Tensor):
+                # The version says whether somebody has written to it, without reading it back from the device.
+                if shown._version == version:
+                    shown.copy_(nominal)
+            elif not isinstance(group["lr"], Tensor) and group["lr"] == shown:
+                group["lr"] = nominal
+        self._scaled.clear()
+
+    def _write_nominal(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+        for packed, scaled in zip(state_dict["param_groups"], self._scaled or self._shown, strict=False):
+            packed["lr"] = scaled.nominal

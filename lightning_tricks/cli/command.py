@@ -1,0 +1,103 @@
+"""The subcommands of ``lightning-tricks`` and their options."""
+
+import csv
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import auto_cli
+from jsonargparse.typing import PositiveFloat, PositiveInt
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lightning_tricks.cli.arms import digit_arms
+from lightning_tricks.cli.digits import DigitsDataModule
+from lightning_tricks.cli.table import caption, comparison_table
+from lightning_tricks.cli.tiny_cnn import TinyCNN
+from lightning_tricks.study import Ablation, compare
+from lightning_tricks.study.ablation import BASELINE
+
+
+def ablate(
+    *,
+    seeds: PositiveInt = 3,
+    epochs: PositiveInt = 12,
+    batch_size: PositiveInt = 64,
+    lr: PositiveFloat = 0.05,
+    accelerator: str = "cpu",
+    out: Path | None = None,
+) -> None:
+    """Trains a small net on handwritten digits without tricks, with each trick alone and with all, and compares.
+
+    Args:
+        seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
+        epochs: Length of each run in epochs.
+        batch_size: Images in a batch.
+        lr: Learning rate of SGD with momentum 0.9, the same for all arms.
+        accelerator: What to train on, as Lightning names it, for example cpu, gpu or auto.
+        out: Folder for runs.csv, with one line a run; it is made if need be. Nothing is written without it.
+    """
+    # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
+    torch.set_num_threads(1)
+    study = Ablation(
+        partial(TinyCNN, lr=lr),
+        partial(DigitsDataModule, batch_size=batch_size),
+        digit_arms(),
+        num_seeds=seeds,
+        max_epochs=epochs,
+        trainer_options={"accelerator": accelerator, "devices": 1},
+    )
+    records = _run_with_progress(study)
+    if out is not None:
+        _write_csv(records, out / "runs.csv")
+    console = Console()
+    console.print(comparison_table(compare(records), baseline=BASELINE))
+    sizes = {name: records[0][name] for name in ("train_size", "validation_size")}
+    console.print(caption(num_seeds=seeds, **sizes))
+
+
+def run_command(args: Sequence[str] | None = None) -> None:
+    """Parses the command line and runs the subcommand that it names.
+
+    Args:
+        args: the words after the command's name; ``None`` for those of the process.
+    """
+    auto_cli(
+        {"ablate": ablate},
+        args=None if args is None else list(args),
+        as_positional=False,
+        prog="lightning-tricks",
+        description="Training tricks of image classification, compared on data.",
+    )
+
+
+def _run_with_progress(study: Ablation) -> list[dict[str, Any]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    records: list[dict[str, Any]] = []
+    # On stderr, so that a redirected table holds the table alone.
+    with Progress(*columns, console=Console(stderr=True)) as progress, warnings.catch_warnings():
+        # The arm with all tricks means what it does.
+        warnings.filterwarnings("ignore", message="Mixup and CutMix stand in one callback list")
+        runs = len(study.runs())
+        task = progress.add_task(f"run 1 of {runs}", total=runs * study.max_epochs)
+        for record in study.records(on_epoch_end=partial(progress.advance, task)):
+            records.append(record)
+            progress.update(task, description=f"run {min(len(records) + 1, runs)} of {runs}")
+    return records
+
+
+def _write_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)

@@ -1,6 +1,7 @@
 """The subcommands of ``lightning-tricks`` and their options."""
 
 import csv
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -60,18 +61,23 @@ def ablate(
 
 
 def run_command(args: Sequence[str] | None = None) -> None:
-    """Parses the command line and runs the subcommand that it names.
+    """Parses the command line and runs the subcommand that it names; ``--batch-size`` is as good as ``--batch_size``.
 
     Args:
         args: the words after the command's name; ``None`` for those of the process.
     """
     auto_cli(
         {"ablate": ablate},
-        args=None if args is None else list(args),
+        args=[_underscored(word) for word in (sys.argv[1:] if args is None else args)],
         as_positional=False,
         prog="lightning-tricks",
         description="Training tricks of image classification, compared on data.",
     )
+
+
+def _underscored(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
 
 
 def _run_with_progress(study: Ablation) -> list[dict[str, Any]]:

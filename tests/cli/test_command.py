@@ -64,9 +64,9 @@ def studies(monkeypatch):
     return made
 
 
-def test_options_reach_the_study(studies, capsys):
-    words = "ablate --seeds 4 --epochs 3 --batch_size 7 --lr 0.25 --accelerator auto"
-    command.run_command(words.split())
+@pytest.mark.parametrize("batch_size", ["--batch_size 7", "--batch-size 7", "--batch-size=7"])
+def test_options_reach_the_study(batch_size, studies, capsys):
+    command.run_command(["ablate", *f"--seeds 4 --epochs 3 {batch_size} --lr 0.25 --accelerator auto".split()])
     (study,) = studies
     assert (study.num_seeds, study.max_epochs) == (4, 3)
     assert study.module_factory().lr == 0.25
@@ -82,6 +82,12 @@ def test_defaults(studies, capsys, tmp_path, monkeypatch):
     (study,) = studies
     assert (study.num_seeds, study.trainer_options["accelerator"]) == (3, "cpu")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_name_of_an_option_is_respelled(studies, tmp_path):
+    command.run_command(["ablate", f"--out={tmp_path / 'my-study--1'}"])
+    command.run_command(["ablate", "--out", str(tmp_path / "--another-one")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["--another-one", "my-study--1"]
 
 
 def test_help_explains_every_option(capsys):

@@ -4,8 +4,11 @@ from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
+from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.callbacks.mixup import Mixup
+from lightning_tricks.callbacks.polynomial_decay import PolynomialDecay
+from lightning_tricks.callbacks.step_decay import StepDecay
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 __all__ = [
@@ -14,9 +17,12 @@ __all__ = [
     "CutMix",
     "GradualWarmup",
     "LRTrick",
+    "LinearScaling",
     "Mixup",
+    "PolynomialDecay",
     "SoftTarget",
     "SoftTargetError",
+    "StepDecay",
     "mixed_loss",
     "soft_labels",
 ]

@@ -235,7 +235,8 @@ class SoftTarget(Tensor):
                 return result
         name: str = func.__name__
         if name in ("__get__", "__set__", "__delete__"):
-            name = cast(Any, func).__self__.__name__
+            accessor = cast(Any, func).__self__
+            name = getattr(accessor, "fget", accessor).__name__
         if name.startswith("_") and not name.startswith("__"):  # torch's internals read metadata; the fence stands
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
@@ -253,8 +254,8 @@ class SoftTarget(Tensor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """The fence: whatever came past the policy (scripted, traced, vmapped, collective, …) is refused."""
-        if func in _ALIASES:
-            target = args[0]
+        target = args[0] if func in _ALIASES else None
+        if target is not None and type(target._labels) is not Tensor:  # the compiler's stand-ins alias one another
             teacher = None if target._teacher is None else func(target._teacher)
             return target.like(func(target._labels), func(target._weights), teacher)
         if not inside_torchmetrics():

@@ -41,7 +41,7 @@ def find_input(batch: Any) -> Path | None:
     if found is not None or _is_named(batch):
         return found
     if isinstance(batch, (list, tuple)) and batch:
-        if isinstance(batch[0], Tensor) or _is_detection(batch):
+        if isinstance(batch[0], Tensor) or (len(batch) > 1 and is_detection(batch[1])):
             return (0,)
         return _below(batch, 0, find_input) if len(batch) == 1 or _is_named(batch[0]) else None
     return None
@@ -64,6 +64,15 @@ def is_only_images(batch: Any) -> bool:
         return True
     entries = list(_entries(batch))
     return len(entries) == 1 and is_only_images(entries[0][1])
+
+
+def is_detection(target: Any) -> bool:
+    """Whether this is a list of dictionaries with boxes, one an image."""
+    return (
+        isinstance(target, (list, tuple))
+        and len(target) > 0
+        and all(isinstance(entry, Mapping) and "boxes" in entry for entry in target)
+    )
 
 
 def get_at(batch: Any, key: Key) -> Any:
@@ -119,18 +128,6 @@ def _names(value: Any) -> tuple[str, ...] | None:
 def _is_named(value: Any) -> bool:
     """Whether entries have names and no order that means anything; a namedtuple has both."""
     return isinstance(value, Mapping) or (_names(value) is not None and not isinstance(value, tuple))
-
-
-def _is_detection(batch: Any) -> bool:
-    """Whether this is (list of images, list of one dictionary with boxes an image)."""
-    return (
-        len(batch) > 1
-        and isinstance(batch[0], (list, tuple))
-        and isinstance(batch[1], (list, tuple))
-        and len(batch[0]) == len(batch[1]) > 0
-        and all(isinstance(image, Tensor) for image in batch[0])
-        and all(isinstance(target, Mapping) for target in batch[1])
-    )
 
 
 def _entries(batch: Any) -> list[tuple[Any, Any]]:

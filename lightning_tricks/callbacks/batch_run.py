@@ -96,5 +96,5 @@ class BatchRun:
                 rank=trainer.global_rank,
                 batch=batches_completed,
             )
-            batch = trick.rewrite(batch, rng, in_window=trick.is_in_window(trainer.current_epoch))
+            batch, _ = trick.rewrite(batch, rng, epoch=trainer.current_epoch)
         return batch

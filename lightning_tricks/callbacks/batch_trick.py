@@ -20,6 +20,7 @@ from lightning_tricks.callbacks.batch_fields import (
     find_input,
     find_target,
     get_at,
+    is_detection,
     is_only_images,
     set_at,
 )
@@ -70,9 +71,14 @@ class BatchTrick(pl.Callback):
         ValueError: an argument is out of its range.
     """
 
-    comes_last: ClassVar[bool] = False
+    comes_last: bool = False
+    """Whether the trick applies after all others, whatever its place in the list."""
+    mixes: bool = False
+    """Whether the trick mixes the samples of a batch."""
     uses_target: ClassVar[bool] = True
-    mixes: ClassVar[bool] = False
+    """Whether the trick needs to find the target."""
+    takes_detection: ClassVar[bool] = False
+    """Whether the target may be a list of dictionaries with boxes, one an image."""
 
     def __init__(
         self,
@@ -133,39 +139,79 @@ class BatchTrick(pl.Callback):
             rng = self._free_generator.get(self.seed)
         elif not isinstance(rng, np.random.Generator):
             rng = np.random.default_rng(check_integer(self.name, "rng", rng, low=0))
-        return self.rewrite(batch, rng, in_window=True)
+        return self.rewrite(batch, rng)[0]
 
     def is_in_window(self, epoch: int) -> bool:
         """Whether batches of this epoch are touched."""
         return self.start_epoch <= epoch and (self.stop_epoch is None or epoch < self.stop_epoch)
 
-    def rewrite(self, batch: Any, rng: np.random.Generator, *, in_window: bool) -> Any:
-        """Draws and applies; outside the trick's epochs the draw is as if ``p`` had missed."""
+    def rewrite(
+        self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
+    ) -> tuple[Any, BatchParams]:
+        """Draws and applies.
+
+        Args:
+            batch: as ``training_step`` would receive it; it is not written to.
+            rng: what to draw from.
+            epoch: the current epoch; ``None`` outside a Trainer, where ``start_epoch`` and ``stop_epoch`` mean nothing.
+            changes: parameters to use in place of the drawn ones; ``active=False`` leaves the images alone and gives
+                labels the form that they have in other batches.
+
+        Returns:
+            The new batch, which shares what was not touched with ``batch``, and what was drawn.
+
+        Raises:
+            TypeError: the batch, the images or the target have the wrong type.
+            ValueError: images or target are not found, or a shape does not fit.
+        """
         input_key = self._find("input", self.input_key, batch)
-        images = get_at(batch, input_key)
-        if not isinstance(images, Tensor):
-            raise TypeError(f"{self.name} needs images as one tensor, but got {describe(images)} in {describe(batch)}")
-        target_key = self._find("target", self.target_key, batch) if self.uses_target else None
+        target_key = self._find("target", self.target_key, batch)
         if target_key is not None and target_key == input_key:
             raise ValueError(f"{self.name} found its images and its target in the same place, {input_key!r}")
+        given = get_at(batch, input_key)
         target = None if target_key is None else get_at(batch, target_key)
-
-        plain = images.as_subclass(Tensor) if isinstance(images, TVTensor) else images
-        self.check_images(plain)
-        params = self.draw(rng, plain)
-        if not in_window:
-            params = dataclasses.replace(params, active=False)
-        with torch.no_grad(), torch.autocast(plain.device.type, enabled=False):
-            new_images, new_target = self.apply(params, plain, target)
-        if new_images is not plain:
-            new_images = wrap(new_images, like=images) if isinstance(images, TVTensor) else new_images
-            batch = set_at(batch, input_key, new_images)
+        self.check_target(target)
+        images = self._as_tensor(given, batch)
+        self.check_images(images)
+        try:
+            if epoch is not None and not self.is_in_window(epoch):
+                changes["active"] = False
+            params = dataclasses.replace(self.draw(rng, images), **changes)
+            with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+                new_images, new_target = self.apply(params, images, target)
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(self.name):
+                raise
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.name}: {error}") from error
+        if new_images is not images:
+            batch = set_at(batch, input_key, _in_the_form_of(given, new_images))
         if target_key is not None and new_target is not target:
             batch = set_at(batch, target_key, new_target)
-        return batch
+        return batch, params
 
     def check_images(self, images: Tensor) -> None:
-        """Raises a TypeError or ValueError for images that the trick cannot take."""
+        """Raises for images that the trick cannot take; most need a batch of images with height and width."""
+        if images.ndim < 4:
+            raise ValueError(f"{self.name} needs images of shape (N, C, H, W), but got {describe(images)}")
+
+    def check_target(self, target: Any) -> None:
+        """Raises for targets that the trick would make wrong."""
+        if not self.takes_detection and is_detection(target):
+            raise TypeError(
+                f"{self.name} does not take detection targets, but got {describe(target)}; Mixup and Mosaic do"
+            )
+
+    def _as_tensor(self, images: Any, batch: Any) -> Tensor:
+        if isinstance(images, TVTensor):
+            return images.as_subclass(Tensor)
+        if isinstance(images, Tensor):
+            return images
+        if isinstance(images, (list, tuple)) and images and all(isinstance(image, Tensor) for image in images):
+            if any(image.shape != images[0].shape for image in images):
+                raise ValueError(f"{self.name} needs images of one size, but got {describe(images)}")
+            return torch.stack([image.as_subclass(Tensor) for image in images])
+        raise TypeError(f"{self.name} needs images as one tensor, but got {describe(images)} in {describe(batch)}")
 
     def _find(self, what: str, key: Key | None, batch: Any) -> Any:
         if batch is None:
@@ -177,7 +223,7 @@ class BatchTrick(pl.Callback):
                 raise ValueError(f"{self.name} was told {what}_key={key!r}, but {error.args[0]}") from error
             return key
         path = find_input(batch) if what == "input" else find_target(batch)
-        if path is None and not (what == "target" and is_only_images(batch)):
+        if path is None and not (what == "target" and (is_only_images(batch) or not self.uses_target)):
             names = INPUT_NAMES if what == "input" else TARGET_NAMES
             seen = f", whose keys are {list(batch)}" if isinstance(batch, Mapping) else ""
             raise ValueError(
@@ -263,3 +309,15 @@ class BatchTrick(pl.Callback):
         if self._run is not None:
             self._run.close()
             self._run = None
+
+
+def _in_the_form_of(given: Any, images: Tensor) -> Any:
+    """Images as they were given: of the same tensor type, or as a list of tensors."""
+    if isinstance(given, TVTensor):
+        return wrap(images, like=given)
+    if isinstance(given, (list, tuple)):
+        return type(given)(
+            wrap(image, like=old) if isinstance(old, TVTensor) else image
+            for image, old in zip(images.unbind(), given, strict=True)
+        )
+    return images

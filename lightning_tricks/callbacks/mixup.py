@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe
+from lightning_tricks.callbacks.detection import join_targets
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.mixup import mixup
@@ -41,7 +43,8 @@ class Mixup(MixingTrick):
     """Blends every sample and its label with a partner's; see :func:`lightning_tricks.functional.mixup`.
 
     λ ~ Beta(α, α); x' = λ·x + (1−λ)·x_partner; the label weights are (λ, 1−λ). α = 0 leaves every batch as it is.
-    Inputs of any shape (N, …) are mixed; they need a floating-point dtype.
+    Inputs of any shape (N, …) are mixed; they need a floating-point dtype. In detection batches (one dictionary with
+    ``boxes`` an image) the boxes and labels of both images are kept, unweighted, as is the practice there.
 
     Args:
         alpha: α of the Beta distribution, 0 or more. The paper used 0.2 on ImageNet and 1.0 on CIFAR-10.
@@ -66,6 +69,7 @@ class Mixup(MixingTrick):
     """
 
     cuts: ClassVar[bool] = False
+    takes_detection: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -94,6 +98,10 @@ class Mixup(MixingTrick):
     def mix_images(self, params: MixupParams, images: Tensor) -> Tensor:
         """Blends images, or floating-point masks."""
         return mixup(images, lam=params.lam, shift=params.shift)
+
+    def mix_detection(self, params: MixupParams, images: Tensor, targets: Sequence[Any]) -> list[Any]:
+        """Keeps the boxes of both images, unweighted."""
+        return [join_targets([own, targets[(i + params.shift) % len(targets)]]) for i, own in enumerate(targets)]
 
     def check_images(self, images: Tensor) -> None:
         """Blending needs floating point."""

@@ -47,7 +47,6 @@ class Times(BatchTrick):
         return BatchParams(active=True)
 
     def apply(self, params, images, target):
-        assert target is None
         return images * 10, target
 
 

@@ -1,0 +1,106 @@
+"""What becomes of each kind of target when the samples of a batch are mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.tv_tensors import TVTensor, wrap
+
+from lightning_tricks.callbacks.batch_fields import describe, set_at
+from lightning_tricks.soft_target import SoftTarget
+
+if TYPE_CHECKING:
+    from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+
+
+class TargetMixer:
+    """Mixes targets as one batch of images is mixed.
+
+    Args:
+        trick: the trick that mixes; it says what class indices become and how a mask is cut.
+        params: what it has drawn.
+        images: the images before they are mixed; only their shape and device matter.
+        mixing: whether they are mixed, or the target only takes the form that it has in mixed batches.
+    """
+
+    def __init__(self, trick: MixingTrick, params: MixParams, images: Tensor, *, mixing: bool) -> None:
+        self.trick, self.params, self.mixing = trick, params, mixing
+        self.n, self.size = len(images), images.shape[-2:] if images.ndim >= 4 else None
+        count = max(len(params.shifts), params.components)
+        drawn = len(params.shifts) if mixing else 0
+        self.shifts = [*params.shifts[:drawn], *[0] * (count - drawn)]
+        weights = np.zeros((count, self.n), np.float32)
+        for k, weight in enumerate(params.weights if mixing else [1.0]):
+            weights[k] = weight
+        self.weights = torch.from_numpy(weights).to(images.device, non_blocking=True).unbind()
+
+    def __call__(self, target: Any) -> Any:
+        """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
+        if isinstance(target, (Mapping, list, tuple)):
+            entries = target.items() if isinstance(target, Mapping) else enumerate(target)
+            for key, entry in [(key, self(entry)) for key, entry in entries]:
+                target = set_at(target, (key,), entry)
+            return target
+        if not isinstance(target, Tensor):
+            raise TypeError(f"{self.trick.name} needs targets that are tensors, but got {describe(target)}")
+        if target.ndim == 0 or len(target) != self.n:
+            raise ValueError(
+                f"{self.trick.name} needs one target for each of its {self.n} images, but got {describe(target)}"
+            )
+        if isinstance(target, TVTensor):
+            return wrap(self._mix(target.as_subclass(Tensor)), like=target)
+        return self._mix(target)
+
+    def _mix(self, target: Tensor) -> Tensor:
+        is_mask = self.size is not None and target.ndim >= 3 and target.shape[-2:] == self.size
+        if is_mask and (self.trick.cuts or target.is_floating_point()):
+            return self._cut_mask(target) if self.mixing else target
+        if target.dtype == torch.bool or target.is_complex():
+            raise TypeError(
+                f"{self.trick.name} needs integer class labels or floating-point targets, but got {describe(target)}; "
+                "multi-hot labels are mixed as floating-point numbers: .float() them in the data set"
+            )
+        if isinstance(target, SoftTarget) or not target.is_floating_point():
+            return self._in_form(SoftTarget.mix(self._partners(target), self.weights))
+        return self._weighted_sum(target) if self.mixing else target
+
+    def _partners(self, target: Tensor) -> list[Tensor]:
+        return [target.roll(-shift, 0) if shift else target for shift in self.shifts]
+
+    def _weighted_sum(self, target: Tensor) -> Tensor:
+        total = torch.zeros_like(target, dtype=torch.promote_types(target.dtype, torch.float32))
+        for weight, partner in zip(self.weights, self._partners(target), strict=True):
+            total += _expand(weight, target) * partner
+        return total.to(target.dtype)
+
+    def _cut_mask(self, target: Tensor) -> Tensor:
+        if not isinstance(target, SoftTarget):
+            return self.trick.mix_mask(self.params, target)
+        parts = [part for pair in target.components for part in pair]
+        cut = [self.trick.mix_mask(self.params, part) for part in parts]
+        return SoftTarget.mix(cut[::2], cut[1::2])
+
+    def _in_form(self, soft: SoftTarget) -> Tensor:
+        """Class labels in the form that ``labels=`` asks for."""
+        if self.trick.labels == "soft":
+            return soft
+        if self.trick.num_classes is not None:
+            return soft.probabilities(self.trick.num_classes)
+        if soft.label_smoothing:
+            raise ValueError(
+                f'{self.trick.name} with labels="sample" draws plain labels, which cannot carry the smoothing that '
+                f"was put on them before (label_smoothing={soft.label_smoothing}); smooth in the criterion instead"
+            )
+        labels, weights = (torch.stack(part) for part in zip(*soft.components, strict=True))
+        picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)
+        chosen = (_expand(picks, soft) >= weights.cumsum(0)[:-1]).sum(0, keepdim=True)
+        return labels.gather(0, chosen)[0].long()
+
+
+def _expand(values: Tensor, target: Tensor) -> Tensor:
+    """One value a sample, with a dimension for each of the target's."""
+    return values.view(-1, *[1] * (target.ndim - 1))

@@ -1,6 +1,7 @@
 """Training tricks of image classification, each one line in ``Trainer(callbacks=[...])``."""
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
@@ -13,6 +14,7 @@ from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss
 
 __all__ = [
     "BatchTrick",
+    "ConstantWarmup",
     "CosineDecay",
     "CutMix",
     "GradualWarmup",

@@ -30,7 +30,7 @@ class CosineDecay(WholeRunDecay):
         Loshchilov and Hutter, "SGDR", arXiv:1608.03983; He et al., arXiv:1812.01187, section 5.1.
     """
 
-    def __init__(self, *, min_factor: float = 0.0, total_steps: int | None = None) -> None:
+    def __init__(self, min_factor: float = 0.0, *, total_steps: int | None = None) -> None:
         super().__init__(total_steps=total_steps)
         self.min_factor = check_number("CosineDecay", "min_factor", min_factor, low=0, high=1)
 

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
 from lightning_tricks.callbacks.warmup import Warmup
-from lightning_tricks.functional.checks import check_number
+from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.lr import gradual_warmup
 
 _HELD = "lr_scheduler_step"
@@ -50,8 +50,8 @@ class GradualWarmup(Warmup):
 
     def __init__(
         self,
-        *,
         epochs: float | None = None,
+        *,
         steps: int | None = None,
         start_factor: float | None = None,
         multiplier: float = 1.0,
@@ -60,11 +60,9 @@ class GradualWarmup(Warmup):
         super().__init__(epochs=epochs, steps=steps)
         if start_factor is not None:
             start_factor = check_number("GradualWarmup", "start_factor", start_factor, low=0, high=1)
-        if not isinstance(hold_scheduler, bool):
-            raise TypeError(f"GradualWarmup needs hold_scheduler to be a bool, but got {hold_scheduler!r}")
         self.start_factor = start_factor
         self.multiplier = check_number("GradualWarmup", "multiplier", multiplier, low=1)
-        self.hold_scheduler = hold_scheduler
+        self.hold_scheduler = check_flag("GradualWarmup", "hold_scheduler", hold_scheduler)
 
     def factor(self, step: int) -> float:
         """Returns what the learning rate is multiplied by at an optimizer step, from 0."""

@@ -42,7 +42,7 @@ class LinearScaling(LRTrick):
         Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.1.
     """
 
-    def __init__(self, *, base_batch_size: int = 256, rule: str = "linear", batch_size: int | None = None) -> None:
+    def __init__(self, base_batch_size: int = 256, *, rule: str = "linear", batch_size: int | None = None) -> None:
         self.base_batch_size = check_integer("LinearScaling", "base_batch_size", base_batch_size, low=1)
         self.rule = check_choice("LinearScaling", "rule", rule, ("linear", "sqrt"))
         if batch_size is not None:

@@ -36,15 +36,15 @@ class LRDriver:
 
     Args:
         trainer: the run's trainer.
-        counts: the steps that each optimizer has made, where that is known before the training starts.
+        tricks: the learning-rate tricks among its callbacks; the first one calls this driver.
     """
 
-    def __init__(self, trainer: Any, tricks: Sequence[LRTrick], counts: list[int] | None) -> None:
+    def __init__(self, trainer: Any, tricks: Sequence[LRTrick]) -> None:
         for trick in tricks:
             trick.check_beside(tricks)
         self.tricks = tricks
         self._trainer = trainer
-        self._counts = counts
+        self._counts: list[int] | None = None
         self._steps: list[ScaledStep] = []
         self._length: RunLength | None = None
         self._checked_epoch = -1
@@ -58,11 +58,19 @@ class LRDriver:
         """The steps that each optimizer has made, or None before that is known."""
         return [step.count for step in self._steps] if self._steps else self._counts
 
-    @counts.setter
-    def counts(self, counts: list[int] | None) -> None:
-        self._counts = counts
-        for step, count in zip(self._steps, counts or (), strict=False):
+    def state(self) -> dict[str, Any] | None:
+        """What a resumed run needs to know, in plain types; None before training."""
+        if self.counts is None:
+            return None
+        return {"steps": self.counts, "early_ends": {key: trick.early_end for key, trick in self._keys()}}
+
+    def load(self, state: dict[str, Any] | None) -> None:
+        """Takes over what :meth:`state` gave; None is a start from nothing."""
+        self._counts = None if state is None else list(state["steps"])
+        for step, count in zip(self._steps, self._counts or (), strict=False):
             step.count = count
+        for key, trick in self._keys():
+            trick.early_end = None if state is None else state["early_ends"].get(key)
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
@@ -70,6 +78,10 @@ class LRDriver:
 
     def start(self, trainer: pl.Trainer) -> None:
         """Reads the run's length and hooks the optimizers."""
+        if not trainer.optimizers:
+            raise MisconfigurationException(
+                "The learning-rate tricks need an optimizer, but configure_optimizers gave none"
+            )
         self._length = run_length(trainer)
         prepare(self.tricks, self._length)
         self._warn_of_a_short_run(self._length)
@@ -98,6 +110,8 @@ class LRDriver:
             ]
         self._seen_counts = self.counts or []
         self._seen_global_step = trainer.global_step
+        for trick in self.tricks:
+            trick.before_step(trainer, self._seen_counts[0])
 
     def check_batch(self, trainer: pl.Trainer) -> None:
         """Makes sure, during its first epoch, that a manual optimisation steps as often as the length supposes."""
@@ -137,12 +151,17 @@ class LRDriver:
         for step in self._steps:
             step.hide()
 
+    def _keys(self) -> list[tuple[str, LRTrick]]:
+        names = [type(trick).__name__ for trick in self.tricks]
+        return [(f"{name} {names[:index].count(name)}", self.tricks[index]) for index, name in enumerate(names)]
+
     def _warn_of_a_short_run(self, length: RunLength) -> None:
         longest = max(self.tricks, key=lambda trick: trick.warmup_steps)
-        total: Any = length.total_steps
-        if isinstance(total, int) and total < longest.warmup_steps:
+        totals = (length.total_steps, *(trick.total_steps for trick in self.tricks))
+        known = [total for total in totals if isinstance(total, int)]
+        if known and (shortest := min(known)) < longest.warmup_steps:
             rank_zero_warn(
-                f"{type(longest).__name__} lasts {longest.warmup_steps} optimizer steps, but the run only {total}: "
+                f"{type(longest).__name__} lasts {longest.warmup_steps} optimizer steps, but the run only {shortest}: "
                 "it ends before the warm-up does"
             )
 

@@ -31,6 +31,12 @@ class LRTrick(Callback, ABC):
         >>> trainer = pl.Trainer(callbacks=[Halved()], logger=False)
     """
 
+    early_end: int | None = None
+    """The optimizer step at which a trick has ended before its time; it is in the checkpoint."""
+
+    total_steps: int | None = None
+    """The optimizer steps of the whole run, where the trick has been told."""
+
     _driver: LRDriver | None = None
 
     @property
@@ -75,17 +81,25 @@ class LRTrick(Callback, ABC):
             MisconfigurationException: this trick and another exclude each other.
         """
 
+    def before_step(self, trainer: pl.Trainer, count: int) -> None:
+        """Lets a trick look at the run before each optimizer step is prepared, on all ranks alike.
+
+        Args:
+            trainer: the run's trainer.
+            count: the steps that the first optimizer has made.
+        """
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives all learning-rate tricks of the fit a common driver."""
         tricks = [callback for callback in trainer.callbacks if isinstance(callback, LRTrick)]  # type: ignore[attr-defined]
         if stage != "fit" or not tricks or tricks[0] is not self:
             return
-        counts = None
-        if self._driver is not None:
-            self._driver.stop()
-            # A second fit with the same Trainer goes on; a new Trainer begins anew.
-            counts = self._driver.counts if trainer.global_step else None
-        driver = LRDriver(trainer, tricks, counts)
+        previous, self._driver = self._driver, None
+        if previous is not None:
+            previous.stop()
+        driver = LRDriver(trainer, tricks)
+        # A second fit with the same Trainer goes on; a new Trainer begins anew.
+        driver.load(previous.state() if previous is not None and trainer.global_step else None)
         for trick in tricks:
             trick._driver = driver
 
@@ -127,16 +141,15 @@ class LRTrick(Callback, ABC):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Writes the step counts."""
-        if self._driver is not None and (counts := self._driver.counts) is not None:
-            write_entry(checkpoint, "lr", {"steps": counts})
+        if self._driver is not None and (state := self._driver.state()) is not None:
+            write_entry(checkpoint, "lr", state)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Reads the step counts."""
         if self._driver is not None:
-            entry = read_entry(checkpoint, "lr")
-            self._driver.counts = None if entry is None else entry["steps"]
+            self._driver.load(read_entry(checkpoint, "lr"))
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy belongs to no run; Lightning's two would bring the module along.

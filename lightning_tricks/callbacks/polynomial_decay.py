@@ -31,7 +31,7 @@ class PolynomialDecay(WholeRunDecay):
         Liu et al., "ParseNet", arXiv:1506.04579; Chen et al., "DeepLab", arXiv:1606.00915.
     """
 
-    def __init__(self, *, power: float = 1.0, min_factor: float = 0.0, total_steps: int | None = None) -> None:
+    def __init__(self, power: float = 1.0, *, min_factor: float = 0.0, total_steps: int | None = None) -> None:
         super().__init__(total_steps=total_steps)
         self.power = check_number("PolynomialDecay", "power", power, above=0)
         self.min_factor = check_number("PolynomialDecay", "min_factor", min_factor, low=0, high=1)

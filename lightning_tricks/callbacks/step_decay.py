@@ -40,8 +40,8 @@ class StepDecay(Decay):
 
     def __init__(
         self,
-        *,
         every_epochs: float | None = None,
+        *,
         every_steps: int | None = None,
         milestones: Sequence[float] | None = None,
         gamma: float = 0.1,

@@ -56,7 +56,11 @@ def test_factor_before_the_training_says_that_epochs_are_not_steps():
         ({"epochs": "5"}, TypeError, "GradualWarmup needs epochs to be a number"),
         ({"steps": 1, "multiplier": 0.5}, ValueError, "GradualWarmup needs multiplier to be at least 1"),
         ({"steps": 1, "start_factor": 2}, ValueError, "GradualWarmup needs start_factor to be .* but got 2"),
-        ({"steps": 1, "hold_scheduler": 1}, TypeError, "GradualWarmup needs hold_scheduler to be a bool, but got 1"),
+        (
+            {"steps": 1, "hold_scheduler": 1},
+            TypeError,
+            "GradualWarmup needs hold_scheduler to be True or False, but got 1",
+        ),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

@@ -1,27 +1,39 @@
 """Training tricks of image classification, each one line in ``Trainer(callbacks=[...])``."""
 
+from lightning_tricks.callbacks.augment import Augment
 from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
+from lightning_tricks.callbacks.cutout import Cutout
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
 from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.callbacks.mixup import Mixup
+from lightning_tricks.callbacks.mosaic import Mosaic
 from lightning_tricks.callbacks.polynomial_decay import PolynomialDecay
+from lightning_tricks.callbacks.random_choice import RandomChoice
+from lightning_tricks.callbacks.random_erasing import RandomErasing
+from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 __all__ = [
+    "RICAP",
+    "Augment",
     "BatchTrick",
     "ConstantWarmup",
     "CosineDecay",
     "CutMix",
+    "Cutout",
     "GradualWarmup",
     "LRTrick",
     "LinearScaling",
     "Mixup",
+    "Mosaic",
     "PolynomialDecay",
+    "RandomChoice",
+    "RandomErasing",
     "SoftTarget",
     "SoftTargetError",
     "StepDecay",

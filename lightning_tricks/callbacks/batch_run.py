@@ -1,21 +1,21 @@
-"""What all batch tricks of one fit share: the stand-in for ``training_step``, the seed, the count of batches."""
+"""How the batch tricks of one fit come into ``training_step``, and out of it again."""
 
 from __future__ import annotations
 
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
+from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
 from lightning_tricks.callbacks.randomness import batch_generator
-
-if TYPE_CHECKING:
-    from lightning_tricks.callbacks.batch_trick import BatchTrick
 
 
 class BatchRun:
@@ -26,7 +26,7 @@ class BatchRun:
     """
 
     def __init__(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, tricks: Sequence[BatchTrick], *, seed: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, tricks: Sequence[BatchHooks], *, seed: int
     ) -> None:
         step = pl_module.training_step
         remove_patches(pl_module, "training_step")
@@ -52,7 +52,7 @@ class BatchRun:
         """Refuses the batches of several loaders, unless every trick was told where to look."""
         loader = self.trainer.fit_loop._combined_loader
         count = 0 if loader is None else len(loader.flattened)
-        unsure = [trick.name for trick in self.tricks if trick.input_key is None]
+        unsure = [trick.name for trick in self.tricks if not trick.knows_its_input]
         if count > 1 and unsure:
             raise MisconfigurationException(
                 f"{unsure[0]} needs batches of one train dataloader, but there are {count}; say which entry of the "
@@ -98,3 +98,108 @@ class BatchRun:
             )
             batch, _ = trick.rewrite(batch, rng, epoch=trainer.current_epoch)
         return batch
+
+
+class BatchHooks(pl.Callback):
+    """The part of a batch trick that Lightning calls: the first trick of the list acts for all of them."""
+
+    seed: int | None
+    comes_last: bool = False
+    """Whether the trick applies after all others, whatever its place in the list."""
+    mixes: bool = False
+    """Whether the trick mixes the samples of a batch."""
+    _run: BatchRun | None = None
+    _run_seed: int | None = None  # outlives the run: checkpoints are also saved after fit
+
+    @property
+    def name(self) -> str:
+        """The class name, as messages and draws use it."""
+        return type(self).__name__
+
+    @property
+    def knows_its_input(self) -> bool:
+        """Whether the user has said where the images are."""
+        raise NotImplementedError
+
+    def rewrite(self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None) -> tuple[Any, Any]:
+        """Returns the new batch and what was drawn for it."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_run": None}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Puts the stand-in for ``training_step`` in place: the first batch trick of the list does it for all."""
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        tricks = [callback for callback in callbacks if isinstance(callback, BatchHooks)]
+        if stage != "fit" or tricks[0] is not self:
+            return
+        self._close()
+        mixing = [trick.name for trick in tricks if trick.mixes]
+        if len(mixing) > 1:
+            pl.utilities.rank_zero_warn(
+                f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
+                "one of them for each batch, put them into a RandomChoice"
+            )
+        self._run_seed = trainer.strategy.broadcast(torch.initial_seed())
+        self._run = BatchRun(trainer, pl_module, tricks, seed=self._run_seed)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuses loaders whose batches the tricks cannot read."""
+        if self._run is not None:
+            self._run.check_loaders()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Arms the stand-in for this batch."""
+        if self._run is not None:
+            self._run.arm()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Disarms the stand-in."""
+        if batch is None:
+            raise TypeError(f"{self.name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
+        self._disarm()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Disarms the stand-in."""
+        self._disarm()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Disarms the stand-in, also after a hook that ended the epoch before its batch was trained on."""
+        self._disarm()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Stores the run's seed."""
+        if self._run_seed is not None:
+            write_entry(checkpoint, "batch", {"seed": self._run_seed})
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Takes the seed of the run that is resumed."""
+        entry = read_entry(checkpoint, "batch")
+        if self._run is not None and entry is not None:
+            self._run.seed = self._run_seed = entry["seed"]
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Puts the module's own ``training_step`` back."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Puts the module's own ``training_step`` back."""
+        self._close()
+
+    def _disarm(self) -> None:
+        if self._run is not None:
+            self._run.disarm()
+
+    def _close(self) -> None:
+        if self._run is not None:
+            self._run.close()
+            self._run = None

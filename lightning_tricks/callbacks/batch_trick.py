@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,8 +23,7 @@ from lightning_tricks.callbacks.batch_fields import (
     is_only_images,
     set_at,
 )
-from lightning_tricks.callbacks.batch_run import BatchRun
-from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
+from lightning_tricks.callbacks.batch_run import BatchHooks
 from lightning_tricks.callbacks.randomness import FreeGenerator
 from lightning_tricks.functional.checks import check_integer, check_number
 
@@ -41,7 +39,7 @@ class BatchParams:
     active: bool
 
 
-class BatchTrick(pl.Callback):
+class BatchTrick(BatchHooks):
     """Rewrites the batch that ``training_step`` receives; the module does not change.
 
     A trick is *draw, then apply*: :meth:`draw` makes a small frozen dataclass of random parameters, :meth:`apply`
@@ -71,14 +69,12 @@ class BatchTrick(pl.Callback):
         ValueError: an argument is out of its range.
     """
 
-    comes_last: bool = False
-    """Whether the trick applies after all others, whatever its place in the list."""
-    mixes: bool = False
-    """Whether the trick mixes the samples of a batch."""
     uses_target: ClassVar[bool] = True
     """Whether the trick needs to find the target."""
     takes_detection: ClassVar[bool] = False
     """Whether the target may be a list of dictionaries with boxes, one an image."""
+    num_components: int = 0
+    """How many labels a sample has afterwards, where the trick mixes."""
 
     def __init__(
         self,
@@ -107,14 +103,7 @@ class BatchTrick(pl.Callback):
                 )
         self.input_key = input_key
         self.target_key = target_key
-        self._run: BatchRun | None = None
-        self._run_seed: int | None = None  # outlives the run: checkpoints are also saved after fit
         self._free_generator = FreeGenerator()
-
-    @property
-    def name(self) -> str:
-        """The class name, as messages and draws use it."""
-        return type(self).__name__
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> BatchParams:
         """Draws the parameters for one batch; only the shape of ``images`` matters."""
@@ -141,9 +130,14 @@ class BatchTrick(pl.Callback):
             rng = np.random.default_rng(check_integer(self.name, "rng", rng, low=0))
         return self.rewrite(batch, rng)[0]
 
-    def is_in_window(self, epoch: int) -> bool:
-        """Whether batches of this epoch are touched."""
-        return self.start_epoch <= epoch and (self.stop_epoch is None or epoch < self.stop_epoch)
+    @property
+    def knows_its_input(self) -> bool:
+        """Whether the user has said where the images are."""
+        return self.input_key is not None
+
+    def is_in_window(self, epoch: int | None) -> bool:
+        """Whether batches of this epoch are touched; outside a Trainer there is none, and they are."""
+        return epoch is None or (self.start_epoch <= epoch and (self.stop_epoch is None or epoch < self.stop_epoch))
 
     def rewrite(
         self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
@@ -174,7 +168,7 @@ class BatchTrick(pl.Callback):
         images = self._as_tensor(given, batch)
         self.check_images(images)
         try:
-            if epoch is not None and not self.is_in_window(epoch):
+            if not self.is_in_window(epoch):
                 changes["active"] = False
             params = dataclasses.replace(self.draw(rng, images), **changes)
             with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
@@ -231,84 +225,6 @@ class BatchTrick(pl.Callback):
                 f"of {', '.join(names)}, but got {describe(batch)}{seen}; pass {what}_key="
             )
         return path
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_run": None}
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Puts the stand-in for ``training_step`` in place: the first batch trick of the list does it for all."""
-        tricks = [callback for callback in trainer.callbacks if isinstance(callback, BatchTrick)]  # type: ignore[attr-defined]
-        if stage != "fit" or tricks[0] is not self:
-            return
-        self._close()
-        mixing = [trick.name for trick in tricks if trick.mixes]
-        if len(mixing) > 1:
-            pl.utilities.rank_zero_warn(
-                f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
-                "one of them for each batch, put them into a RandomChoice"
-            )
-        self._run_seed = trainer.strategy.broadcast(torch.initial_seed())
-        self._run = BatchRun(trainer, pl_module, tricks, seed=self._run_seed)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuses loaders whose batches the tricks cannot read."""
-        if self._run is not None:
-            self._run.check_loaders()
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Arms the stand-in for this batch."""
-        if self._run is not None:
-            self._run.arm()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Disarms the stand-in."""
-        if batch is None:
-            raise TypeError(f"{self.name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
-        self._disarm()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Disarms the stand-in."""
-        self._disarm()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Disarms the stand-in, also after a hook that ended the epoch before its batch was trained on."""
-        self._disarm()
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Stores the run's seed."""
-        if self._run_seed is not None:
-            write_entry(checkpoint, "batch", {"seed": self._run_seed})
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Takes the seed of the run that is resumed."""
-        entry = read_entry(checkpoint, "batch")
-        if self._run is not None and entry is not None:
-            self._run.seed = self._run_seed = entry["seed"]
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Puts the module's own ``training_step`` back."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Puts the module's own ``training_step`` back."""
-        self._close()
-
-    def _disarm(self) -> None:
-        if self._run is not None:
-            self._run.disarm()
-
-    def _close(self) -> None:
-        if self._run is not None:
-            self._run.close()
-            self._run = None
 
 
 def _in_the_form_of(given: Any, images: Tensor) -> Any:

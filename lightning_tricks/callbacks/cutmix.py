@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
-from lightning_tricks.callbacks.mixup import draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.cutmix import cutmix, cutmix_box
 

@@ -2,60 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.tv_tensors import TVTensor, wrap
 
-from lightning_tricks.callbacks.batch_fields import set_at
+from lightning_tricks.callbacks.batch_fields import describe, set_at
+from lightning_tricks.functional.mosaic import mosaic, mosaic_boxes
 
 _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 """Entries that belong to the image, also where their length happens to be the number of boxes."""
 
 
-def along_with_boxes(target: Mapping[str, Any]) -> list[str]:
-    """Names the entries with one row a box: tensors whose first dimension is that of ``boxes``."""
+def rows_of(target: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Returns the entries with one row a box, as plain tensors: those whose first dimension is that of ``boxes``."""
     count = len(target["boxes"])
-    return [
-        name
+    return {
+        name: entry.as_subclass(Tensor) if isinstance(entry, TVTensor) else entry
         for name, entry in target.items()
         if isinstance(entry, Tensor) and entry.ndim > 0 and len(entry) == count and name not in _OF_THE_IMAGE
-    ]
+    }
 
 
-def change_rows(target: Mapping[str, Any], change: Callable[[str, Tensor], Tensor]) -> dict[str, Any]:
-    """Returns the entries with one row a box, changed, their tensor types kept."""
-    rows = {}
-    for name in along_with_boxes(target):
-        old = target[name]
-        new = change(name, old.as_subclass(Tensor) if isinstance(old, TVTensor) else old)
-        rows[name] = wrap(new, like=old) if isinstance(old, TVTensor) else new
-    return rows
-
-
-def join_targets(targets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]] | None = None) -> Any:
+def join_rows(own: Mapping[str, Any], parts: Sequence[Mapping[str, Tensor]]) -> Any:
     """Puts the boxes of several images into one dictionary.
 
     Args:
-        targets: the dictionaries; what is not one row a box comes from the first.
-        rows: for each, the entries with one row a box, where they were changed.
+        own: the dictionary of the image; what is not one row a box stays as it is there, and so do tensor types.
+        parts: the entries with one row a box of each image.
 
     Returns:
-        A dictionary like the first of ``targets``, with new tensors.
+        A dictionary like ``own`` with new tensors.
 
     Raises:
-        ValueError: the dictionaries differ in the entries that go along with their boxes.
+        ValueError: the parts differ in the entries that go along with their boxes.
     """
-    rows = [change_rows(target, lambda _, entry: entry) for target in targets] if rows is None else rows
-    joined = targets[0]
-    for name, first in rows[0].items():
-        if any(name not in other for other in rows):
+    for part in parts:
+        if part.keys() != parts[0].keys():
             raise ValueError(
-                f"the dictionaries of a batch need the same entries, one row a box, but {name!r} is one in some of "
-                "them only"
+                f"the dictionaries of a batch need the same entries with one row a box, but got {sorted(parts[0])} and "
+                f"{sorted(part)}"
             )
-        both = torch.cat([other[name] for other in rows])
-        joined = set_at(joined, (name,), wrap(both, like=first) if isinstance(first, TVTensor) else both)
-    return joined
+    for name in parts[0]:
+        joined = torch.cat([part[name] for part in parts])
+        old = own.get(name)
+        own = set_at(own, (name,), wrap(joined, like=old) if isinstance(old, TVTensor) else joined)
+    return own
+
+
+def mosaic_target(
+    partners: Sequence[Mapping[str, Any]],
+    *,
+    own: Mapping[str, Any],
+    centre: tuple[int, int],
+    size: tuple[int, int],
+    min_box_size: float,
+) -> Any:
+    """Moves the boxes of four images into the quadrants of one, with all that goes along with them.
+
+    Args:
+        partners: the dictionaries of the images in the four quadrants.
+        own: the dictionary of the image whose place the mosaic takes.
+        centre: ``(row, column)`` where the quadrants meet.
+        size: ``(H, W)`` of the images.
+        min_box_size: the least side in pixels of a box that is kept.
+
+    Returns:
+        A dictionary like ``own`` with new tensors.
+
+    Raises:
+        TypeError: a dictionary has keypoints, which would not move.
+        ValueError: boxes are of another format than xyxy, or masks not of the images' size.
+    """
+    parts = []
+    for quadrant, target in enumerate(partners):
+        if "keypoints" in target:
+            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
+        layout = getattr(target["boxes"], "format", None)
+        if layout is not None and layout.value != "XYXY":
+            raise ValueError(f"boxes need the format XYXY, but got {layout.value}")
+        rows = rows_of(target)
+        boxes, kept = mosaic_boxes(
+            rows["boxes"], quadrant=quadrant, centre=centre, size=size, min_box_size=min_box_size
+        )
+        moved = {name: entry[kept] for name, entry in rows.items()} | {"boxes": boxes}
+        if "masks" in rows:
+            moved["masks"] = _in_quadrant(moved["masks"], quadrant, centre, size)
+        if "area" in rows:
+            moved["area"] = (boxes[:, 2:] - boxes[:, :2]).prod(1).to(rows["area"].dtype)
+        parts.append(moved)
+    return join_rows(own, parts)
+
+
+def _in_quadrant(masks: Tensor, quadrant: int, centre: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Masks (M, H, W) resized into one quadrant, with nothing in the others."""
+    if masks.shape[1:] != size:
+        raise ValueError(f"masks need the images' size {size}, but got {describe(masks)}")
+    both = torch.cat([masks, torch.zeros_like(masks)])
+    empty = len(masks)
+    shifts = [0 if quadrant == q else empty for q in range(4)]
+    return mosaic(both, centre=centre, shifts=shifts, interpolation="nearest")[:empty]

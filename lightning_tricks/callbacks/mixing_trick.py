@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -65,8 +65,7 @@ class MixingTrick(BatchTrick):
     mixes = True
     cuts: ClassVar[bool] = True
     """Whether each pixel of the result comes from one image, so that a mask of classes stays one."""
-    num_components: ClassVar[int] = 2
-    """How many labels a sample has afterwards."""
+    num_components = 2
 
     def __init__(self, *, labels: str = "soft", num_classes: int | None = None, **shared: Any) -> None:
         super().__init__(**shared)
@@ -86,7 +85,7 @@ class MixingTrick(BatchTrick):
         """Returns masks (N, …, H, W), mixed as the images are; N is at least 2."""
         return self.mix_images(params, mask)
 
-    def mix_detection(self, params: Any, images: Tensor, targets: Sequence[Any]) -> list[Any]:
+    def mix_detection(self, params: Any, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Returns the dictionaries with boxes that belong to the mixed images; N is at least 2."""
         raise NotImplementedError
 
@@ -98,9 +97,17 @@ class MixingTrick(BatchTrick):
         """Returns the mixed images and what becomes of the target."""
         mixing = params.active and len(images) > 1
         if is_detection(target):
-            new_target = self.mix_detection(params, images, target) if mixing else target
+            new_target = type(target)(self.mix_detection(params, images, target)) if mixing else target
         elif target is None:
             new_target = None
         else:
             new_target = TargetMixer(self, params, images, mixing=mixing)(target)
         return self.mix_images(params, images) if mixing else images, new_target
+
+
+def draw_lam(rng: np.random.Generator, alpha: float, n: int | None) -> float | np.ndarray:
+    """Draws λ ~ Beta(α, α): one number, or ``n`` of them; 1 where α is 0."""
+    if alpha == 0:
+        return 1.0 if n is None else np.ones(n)
+    lam = rng.beta(alpha, alpha, size=n)
+    return float(lam) if n is None else lam

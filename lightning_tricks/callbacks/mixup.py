@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe
-from lightning_tricks.callbacks.detection import join_targets
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.callbacks.detection import join_rows, rows_of
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.mixup import mixup
 
@@ -99,9 +99,11 @@ class Mixup(MixingTrick):
         """Blends images, or floating-point masks."""
         return mixup(images, lam=params.lam, shift=params.shift)
 
-    def mix_detection(self, params: MixupParams, images: Tensor, targets: Sequence[Any]) -> list[Any]:
+    def mix_detection(self, params: MixupParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Keeps the boxes of both images, unweighted."""
-        return [join_targets([own, targets[(i + params.shift) % len(targets)]]) for i, own in enumerate(targets)]
+        rows = [rows_of(target) for target in targets]
+        n = len(targets)
+        return [join_rows(own, [rows[i], rows[(i + params.shift) % n]]) for i, own in enumerate(targets)]
 
     def check_images(self, images: Tensor) -> None:
         """Blending needs floating point."""
@@ -112,11 +114,3 @@ class Mixup(MixingTrick):
             )
         if images.ndim < 2:
             raise ValueError(f"{self.name} needs a batch of inputs of shape (N, ...), but got {describe(images)}")
-
-
-def draw_lam(rng: np.random.Generator, alpha: float, n: int | None) -> float | np.ndarray:
-    """Draws λ ~ Beta(α, α): one number, or ``n`` of them; 1 where α is 0."""
-    if alpha == 0:
-        return 1.0 if n is None else np.ones(n)
-    lam = rng.beta(alpha, alpha, size=n)
-    return float(lam) if n is None else lam

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Sequence
 
 
 def check_number(
@@ -69,3 +70,17 @@ def check_flag(owner: str, name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{owner} needs {name} to be True or False, but got {value!r} of type {type(value).__name__}")
     return value
+
+
+def check_fill(owner: str, value: object) -> float | tuple[float, ...]:
+    """Returns a fill value: a number, or one number a channel.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: it is not finite, or there are no numbers.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return check_number(owner, "value", value)
+    if len(value) == 0:
+        raise ValueError(f"{owner} needs value to be a number or one number a channel, but got {value!r}")
+    return tuple(check_number(owner, "value", number) for number in value)

@@ -1,0 +1,171 @@
+"""Augment: other people's transforms, on the batch and on its device, with reproducible draws."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes, Image, Mask, TVTensor, wrap
+
+from lightning_tricks.callbacks.batch_fields import Path, describe, get_at, is_detection, set_at
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.functional.checks import check_flag
+from lightning_tricks.soft_target import SoftTarget
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AugmentParams(BatchParams):
+    """What :class:`Augment` has drawn.
+
+    Attributes:
+        seed: the seed from which the transform draws.
+    """
+
+    seed: int
+
+
+class Augment(BatchTrick):
+    """Applies a ``torchvision.transforms.v2`` transform to the batch on its device, after transfer.
+
+    The transform draws from torch's generators, which are seeded from the trick's own random numbers and are afterwards
+    as they were. Targets with the images' height and width (masks) and ``BoundingBoxes`` follow, as far as the
+    transform moves such things; other targets stay as they are. In detection batches (one dictionary an image) boxes
+    must be ``tv_tensors.BoundingBoxes``: a plain tensor would not move.
+
+    Args:
+        transform: any v2 transform (AutoAugment, RandAugment, TrivialAugmentWide, flips, a ``Compose``), or a function
+            with its signature. It must not mix samples: for that, take :class:`~lightning_tricks.Mixup` or
+            :class:`~lightning_tricks.CutMix`.
+        per_sample: draw anew for each image; otherwise once for the batch, which is one call and much faster.
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+            :class:`~lightning_tricks.BatchTrick`.
+
+    Raises:
+        TypeError: an argument has the wrong type; at the first batch, a target cannot follow its image.
+        ValueError: an argument is out of its range; the transform gives images of several sizes.
+
+    Example:
+        >>> flip = Augment(v2.RandomHorizontalFlip(p=1.0))
+        >>> flip((torch.arange(6.0).view(1, 1, 2, 3), torch.tensor([0])), rng=0)[0][0, 0].tolist()
+        [[2.0, 1.0, 0.0], [5.0, 4.0, 3.0]]
+    """
+
+    uses_target: ClassVar[bool] = False
+    takes_detection: ClassVar[bool] = True
+
+    def __init__(self, transform: Callable[..., Any], *, per_sample: bool = True, **shared: Any) -> None:
+        super().__init__(**shared)
+        if not callable(transform):
+            raise TypeError(f"{self.name} needs a transform that can be called, but got {transform!r}")
+        if isinstance(transform, v2.MixUp | v2.CutMix):
+            raise TypeError(
+                f"{self.name} needs a transform of single images, but got {transform!r}; use Mixup or CutMix"
+            )
+        self.transform = transform
+        self.per_sample = check_flag(self.name, "per_sample", per_sample)
+
+    def draw(self, rng: np.random.Generator, images: Tensor) -> AugmentParams:
+        """Draws whether, and the transform's seed."""
+        return AugmentParams(active=bool(rng.random() < self.p), seed=int(rng.integers(2**63)))
+
+    def apply(self, params: AugmentParams, images: Tensor, target: Any) -> tuple[Tensor, Any]:
+        """Runs the transform."""
+        if not params.active or len(images) == 0:
+            return images, target
+        with _seeded(params.seed, images.device):
+            if is_detection(target):
+                return self._apply_to_detection(images, target)
+            places = list(self._places(target, (), images))
+            parts = [_typed(get_at(target, place)) for place in places]
+            if self.per_sample:
+                samples = [[Image(image), *(_sample(part, i) for part in parts)] for i, image in enumerate(images)]
+                results = [_joined(column, self.name) for column in zip(*map(self._call, samples), strict=True)]
+            else:
+                results = self._call([Image(images), *parts])
+        for place, result in zip(places, results[1:], strict=True):
+            target = set_at(target, place, _in_type_of(get_at(target, place), result))
+        return results[0].as_subclass(Tensor), target
+
+    def _apply_to_detection(self, images: Tensor, targets: Any) -> tuple[Tensor, Any]:
+        moved = []
+        for image, entry in zip(images, targets, strict=True):
+            typed = set_at(entry, ("masks",), _typed(entry["masks"])) if "masks" in entry else entry
+            new_image, new_entry = self._call([Image(image), typed])
+            if "masks" in entry:
+                new_entry = set_at(new_entry, ("masks",), _in_type_of(entry["masks"], new_entry["masks"]))
+            moved.append((new_image, new_entry))
+        new_images, new_targets = zip(*moved, strict=True)
+        return _joined(new_images, self.name).as_subclass(Tensor), type(targets)(new_targets)
+
+    def _call(self, sample: list[Any]) -> list[Any]:
+        return [self.transform(sample[0])] if len(sample) == 1 else self.transform(sample)
+
+    def _places(self, target: Any, path: Path, images: Tensor) -> Iterator[Path]:
+        """Where the target holds masks and boxes, which follow their images."""
+        if isinstance(target, Mapping | list | tuple):
+            entries = target.items() if isinstance(target, Mapping) else enumerate(target)
+            for key, entry in entries:
+                yield from self._places(entry, (*path, key), images)
+        elif isinstance(target, Tensor):
+            is_mask = target.ndim >= 3 and target.shape[-2:] == images.shape[-2:] and len(target) == len(images)
+            if is_mask and isinstance(target, SoftTarget):
+                raise TypeError(
+                    f"{self.name} cannot move a mask of soft labels; put {self.name} before the tricks that mix"
+                )
+            if is_mask or isinstance(target, TVTensor):
+                yield path
+
+    def check_target(self, target: Any) -> None:
+        """Boxes must be of a type that the transform knows."""
+        if is_detection(target):
+            for entry in target:
+                if not isinstance(entry["boxes"], BoundingBoxes):
+                    raise TypeError(
+                        f"{self.name} needs boxes as tv_tensors.BoundingBoxes, but got {describe(entry['boxes'])}, "
+                        "which a transform would leave where they are"
+                    )
+
+
+def _typed(part: Tensor) -> TVTensor:
+    return part if isinstance(part, TVTensor) else Mask(part)
+
+
+def _sample(part: TVTensor, i: int) -> TVTensor:
+    """What belongs to image i; boxes stay a list, of one box."""
+    return wrap(part[i : i + 1] if isinstance(part, BoundingBoxes) else part[i], like=part)
+
+
+def _joined(results: Sequence[Tensor], name: str) -> Tensor:
+    """The results for single images as a batch."""
+    if isinstance(results[0], BoundingBoxes):
+        return wrap(torch.cat(list(results)), like=results[0])
+    if any(result.shape != results[0].shape for result in results):
+        raise ValueError(f"{name} needs a transform that gives images of one size, but got several")
+    batch = torch.stack([result.as_subclass(Tensor) for result in results])
+    return wrap(batch, like=results[0]) if isinstance(results[0], TVTensor) else batch
+
+
+def _in_type_of(given: Tensor, result: Tensor) -> Tensor:
+    return result if isinstance(given, TVTensor) else result.as_subclass(Tensor)
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's generators of the CPU and of ``device``, and puts their states back afterwards."""
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [generator.get_state() for generator in generators]
+    try:
+        for generator in generators:
+            generator.manual_seed(seed)
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)

@@ -1,0 +1,129 @@
+"""Mosaic as a callback."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from lightning_tricks.callbacks.detection import mosaic_target
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.functional.checks import check_number
+from lightning_tricks.functional.mosaic import mosaic, mosaic_weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MosaicParams(MixParams):
+    """What :class:`Mosaic` has drawn; the order is top-left, top-right, bottom-left, bottom-right.
+
+    Attributes:
+        size: ``(H, W)`` of the images.
+        centre: ``(row, column)`` where the quadrants meet.
+        partners: the quadrants of sample i show the samples (i + partner) mod N.
+    """
+
+    size: tuple[int, int]
+    centre: tuple[int, int]
+    partners: tuple[int, ...]
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The four partners."""
+        return self.partners
+
+    @property
+    def weights(self) -> tuple[float | np.ndarray, ...]:
+        """The areas of the quadrants."""
+        return mosaic_weights(self.centre, size=self.size)
+
+
+class Mosaic(MixingTrick):
+    """Shows four whole images in the quadrants of one; see :func:`lightning_tricks.functional.mosaic`.
+
+    The quadrants meet at a uniform point; each shows a partner, resized to it, and its label's weight is its area /
+    (H·W). One point and four partners are drawn for the batch; a partner may be the sample itself. Masks are resized by
+    nearest neighbour.
+
+    In detection batches (one dictionary with ``boxes`` (M, 4) in xyxy an image) boxes are scaled and shifted with their
+    image and dropped below ``min_box_size``; ``area`` is computed anew, ``masks`` follow their image, and any other
+    tensor with one row a box goes along. An image may be left without a box. Keypoints are refused.
+
+    Args:
+        center_range: least and greatest share of height and width at which the quadrants meet, in [0, 1].
+        min_box_size: the least side, in pixels, of a box that is kept.
+        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
+            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
+        num_classes: number of classes, for ``labels="dense"``.
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+            :class:`~lightning_tricks.BatchTrick`.
+
+    Raises:
+        TypeError: an argument has the wrong type; at the first batch, images or targets have.
+        ValueError: an argument is out of its range; at the first batch, a shape does not fit.
+
+    Example:
+        >>> images, target = Mosaic()((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
+        >>> len(target.components)
+        4
+
+    References:
+        After Bochkovskiy et al., "YOLOv4", arXiv:2004.10934, which crops its four images; here they are shown whole,
+        and cropping is :class:`~lightning_tricks.RICAP`'s part.
+    """
+
+    num_components = 4
+    takes_detection: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        center_range: tuple[float, float] = (0.25, 0.75),
+        *,
+        min_box_size: float = 2.0,
+        labels: str = "soft",
+        num_classes: int | None = None,
+        **shared: Any,
+    ) -> None:
+        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        if not isinstance(center_range, Sequence) or len(center_range) != 2:
+            raise TypeError(f"{self.name} needs center_range to be a pair of numbers, but got {center_range!r}")
+        low = check_number(self.name, "center_range[0]", center_range[0], low=0.0, high=1.0)
+        self.center_range = low, check_number(self.name, "center_range[1]", center_range[1], low=low, high=1.0)
+        self.min_box_size = check_number(self.name, "min_box_size", min_box_size, low=0.0)
+
+    def draw(self, rng: np.random.Generator, images: Tensor) -> MosaicParams:
+        """Draws whether, where the quadrants meet and what they show."""
+        n, (height, width) = len(images), images.shape[-2:]
+        active = bool(rng.random() < self.p)
+        share = rng.uniform(*self.center_range, size=2)
+        return MosaicParams(
+            active=active,
+            size=(height, width),
+            centre=(round(height * share[0]), round(width * share[1])),
+            partners=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            picks=self.draw_picks(rng, n),
+        )
+
+    def mix_images(self, params: MosaicParams, images: Tensor) -> Tensor:
+        """Resizes images, floating-point ones or bytes."""
+        return mosaic(images, centre=params.centre, shifts=params.partners)
+
+    def mix_mask(self, params: MosaicParams, mask: Tensor) -> Tensor:
+        """Resizes masks of any dtype by nearest neighbour."""
+        return mosaic(mask, centre=params.centre, shifts=params.partners, interpolation="nearest")
+
+    def mix_detection(self, params: MosaicParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Moves the boxes of the four partners into their quadrants."""
+        n = len(targets)
+        return [
+            mosaic_target(
+                [targets[(i + shift) % n] for shift in params.partners],
+                own=own,
+                centre=params.centre,
+                size=params.size,
+                min_box_size=self.min_box_size,
+            )
+            for i, own in enumerate(targets)
+        ]

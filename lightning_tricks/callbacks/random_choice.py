@@ -1,0 +1,83 @@
+"""RandomChoice: one of several tricks for each batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.functional.checks import check_number
+
+
+class RandomChoice(BatchTrick):
+    """Applies one of its parts to each batch.
+
+    A part's own arguments hold: its ``p``, its epochs, its keys, its ``labels``. Parts may be choices themselves. Soft
+    targets carry as many labels as the part with the most needs, whichever was chosen, so that a compiled module meets
+    one form.
+
+    Args:
+        tricks: the parts, at least one; each a batch trick without a ``seed``, since they draw from the choice's.
+        weights: how likely each is, relative to the others: 0 or more, one a part, not all 0; ``None`` for equally.
+        shared: ``p``, ``start_epoch``, ``stop_epoch`` and ``seed`` of :class:`~lightning_tricks.BatchTrick`. Keys are
+            given to the parts.
+
+    Raises:
+        TypeError: an argument or a part has the wrong type.
+        ValueError: an argument is out of its range, or is one that belongs to the parts or to the choice.
+
+    Example:
+        >>> choice = RandomChoice([Mixup(alpha=0.2), CutMix()], weights=[1, 3])
+        >>> images, target = choice((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
+        >>> len(target.components)
+        2
+    """
+
+    def __init__(self, tricks: Sequence[BatchTrick], *, weights: Sequence[float] | None = None, **shared: Any) -> None:
+        super().__init__(**shared)
+        if not isinstance(tricks, Sequence) or not all(isinstance(trick, BatchTrick) for trick in tricks):
+            raise TypeError(f"{self.name} needs a list of batch tricks, but got {tricks!r}")
+        if len(tricks) == 0:
+            raise ValueError(f"{self.name} needs at least one trick, but got none")
+        for trick in tricks:
+            if trick.seed is not None or trick.comes_last:
+                reason = "comes after all others" if trick.comes_last else f"has the seed {trick.seed} of its own"
+                raise ValueError(f"{self.name} cannot choose {trick.name}, which {reason}")
+        if self.input_key is not None or self.target_key is not None:
+            raise ValueError(f"{self.name} needs input_key and target_key on its parts, but got them itself")
+        self.tricks = tuple(tricks)
+        shares = [1.0] * len(tricks) if weights is None else self._check_weights(weights)
+        self.weights = tuple(share / sum(shares) for share in shares)
+        self.mixes = any(trick.mixes for trick in tricks)
+        self.num_components = max(trick.num_components for trick in tricks)
+
+    @property
+    def knows_its_input(self) -> bool:
+        """Whether the user has said it to each part."""
+        return all(trick.knows_its_input for trick in self.tricks)
+
+    def rewrite(
+        self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
+    ) -> tuple[Any, BatchParams]:
+        """Chooses a part and lets it draw and apply."""
+        active = bool(rng.random() < self.p) and self.is_in_window(epoch)
+        trick = self.tricks[int(rng.choice(len(self.tricks), p=self.weights))]
+        if not active:
+            changes["active"] = False
+        if trick.num_components:
+            changes.setdefault("components", self.num_components)
+        return trick.rewrite(batch, rng, epoch=epoch, **changes)
+
+    def _check_weights(self, weights: object) -> list[float]:
+        if not isinstance(weights, Sequence) or isinstance(weights, str):
+            raise TypeError(f"{self.name} needs weights to be a list of numbers, but got {weights!r}")
+        if len(weights) != len(self.tricks):
+            raise ValueError(
+                f"{self.name} needs one weight for each of its {len(self.tricks)} parts, but got {weights!r}"
+            )
+        shares = [check_number(self.name, "weights", weight, low=0.0) for weight in weights]
+        if sum(shares) == 0:
+            raise ValueError(f"{self.name} needs a weight above 0, but got {weights!r}")
+        return shares

@@ -1,0 +1,101 @@
+"""RICAP as a callback."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.functional.checks import check_number
+from lightning_tricks.functional.quadrants import quadrants
+from lightning_tricks.functional.ricap import ricap, ricap_weights
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RICAPParams(MixParams):
+    """What :class:`RICAP` has drawn; the order is top-left, top-right, bottom-left, bottom-right.
+
+    Attributes:
+        size: ``(H, W)`` of the images.
+        boundary: ``(row, column)`` where the patches meet.
+        offsets: ``(top, left)`` of each crop in its partner.
+        partners: the patches of sample i come from the samples (i + partner) mod N.
+    """
+
+    size: tuple[int, int]
+    boundary: tuple[int, int]
+    offsets: tuple[tuple[int, int], ...]
+    partners: tuple[int, ...]
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The four partners."""
+        return self.partners
+
+    @property
+    def weights(self) -> tuple[float | np.ndarray, ...]:
+        """The areas of the patches."""
+        return ricap_weights(self.boundary, size=self.size)
+
+
+class RICAP(MixingTrick):
+    """Patches every image together from crops of four; see :func:`lightning_tricks.functional.ricap`.
+
+    The patches meet at h = round(H·Beta(β, β)), w = round(W·Beta(β, β)); each is a crop of its own size at a uniform
+    place of its own partner, and its label's weight is its area / (H·W). One boundary, four partners and four places
+    are drawn for the batch; a partner may be the sample itself.
+
+    Args:
+        beta: β of the Beta distribution, above 0.
+        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
+            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
+        num_classes: number of classes, for ``labels="dense"``.
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+            :class:`~lightning_tricks.BatchTrick`.
+
+    Raises:
+        TypeError: an argument has the wrong type; at the first batch, images or targets have.
+        ValueError: an argument is out of its range; at the first batch, a shape does not fit.
+
+    Example:
+        >>> images, target = RICAP()((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
+        >>> len(target.components)
+        4
+
+    References:
+        Takahashi et al., "Data Augmentation using Random Image Cropping and Patching for Deep CNNs", arXiv:1811.09030.
+    """
+
+    num_components = 4
+
+    def __init__(
+        self, beta: float = 0.3, *, labels: str = "soft", num_classes: int | None = None, **shared: Any
+    ) -> None:
+        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        self.beta = check_number(self.name, "beta", beta, above=0.0)
+
+    def draw(self, rng: np.random.Generator, images: Tensor) -> RICAPParams:
+        """Draws whether, the boundary, the crops and their partners."""
+        n, (height, width) = len(images), images.shape[-2:]
+        active = bool(rng.random() < self.p)
+        share = rng.beta(self.beta, self.beta, 2)
+        boundary = (round(height * share[0]), round(width * share[1]))
+        offsets = tuple(
+            (int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)))
+            for _, _, h, w in quadrants(boundary, size=(height, width))
+        )
+        return RICAPParams(
+            active=active,
+            size=(height, width),
+            boundary=boundary,
+            offsets=offsets,
+            partners=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            picks=self.draw_picks(rng, n),
+        )
+
+    def mix_images(self, params: RICAPParams, images: Tensor) -> Tensor:
+        """Patches images, or masks of any dtype."""
+        return ricap(images, boundary=params.boundary, offsets=params.offsets, shifts=params.partners)

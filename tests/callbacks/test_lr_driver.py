@@ -1,0 +1,232 @@
+"""What the driver leaves behind (nothing), also where a run ends badly, and what the Tuner finds (what it always does)."""
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateFinder, LearningRateMonitor
+from lightning.pytorch.tuner import Tuner
+from torch.optim import lr_scheduler as schedulers
+
+from lightning_tricks import ConstantWarmup, CosineDecay, GradualWarmup, LinearScaling
+from tests.callbacks.test_lr_monitor import MemoryLogger
+from tests.lr_recording import RecordingModule, RecordingSGD, loader, vectors
+
+
+def hooks_of(optimizer):
+    return [
+        *optimizer._optimizer_step_pre_hooks.values(),
+        *optimizer._optimizer_step_post_hooks.values(),
+        *optimizer._optimizer_state_dict_post_hooks.values(),
+    ]
+
+
+def tricks():
+    return [GradualWarmup(epochs=1, hold_scheduler=True), CosineDecay()]
+
+
+class FailingModule(RecordingModule):
+    """Raises at the second call of one hook, or of the optimizer's arithmetic."""
+
+    def __init__(self, place):
+        super().__init__(self.make)
+        self.place = place
+        self.calls = 0
+
+    def make(self, module):
+        class Failing(RecordingSGD):
+            def _init_group(self, group, *args, **kwargs):
+                module.reach("arithmetic")
+                return super()._init_group(group, *args, **kwargs)
+
+        self.made = Failing(self.parameters(), lr=0.1)
+        return [self.made], [{"scheduler": schedulers.ExponentialLR(self.made, 0.5), "interval": "epoch"}]
+
+    def reach(self, place):
+        self.calls += place == self.place
+        if place == self.place and self.calls == 2:
+            if place == "arithmetic":
+                assert self.made.param_groups[0]["lr"] != 0.1
+            raise KeyError(place)
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.reach("on_train_batch_start")
+
+    def training_step(self, batch, batch_idx):
+        self.reach("training_step")
+        return super().training_step(batch, batch_idx)
+
+    def backward(self, loss):
+        self.reach("backward")
+        super().backward(loss)
+
+    def on_before_optimizer_step(self, optimizer):
+        self.reach("on_before_optimizer_step")
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.reach("on_train_batch_end")
+
+    def on_validation_start(self):
+        self.reach("on_validation_start")
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def on_train_epoch_start(self):
+        self.reach("on_train_epoch_start")
+
+    def on_train_epoch_end(self):
+        self.reach("on_train_epoch_end")
+
+    def on_save_checkpoint(self, checkpoint):
+        self.reach("on_save_checkpoint")
+
+
+PLACES = [
+    *("on_train_batch_start", "training_step", "backward", "on_before_optimizer_step", "arithmetic"),
+    *("on_train_batch_end", "on_validation_start", "on_train_epoch_start", "on_train_epoch_end"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_exception_anywhere_leaves_nominal_rates_and_nothing_else(make_trainer, place):
+    module = FailingModule(place)
+    callbacks = [LearningRateMonitor("step"), *tricks()]
+    trainer = make_trainer(callbacks=callbacks, max_epochs=3, logger=MemoryLogger(), num_sanity_val_steps=0)
+    before = list(trainer.callbacks)
+    with pytest.raises(KeyError, match=place):
+        trainer.fit(module, loader(), loader(1))
+    assert module.made.param_groups[0]["lr"] in (0.1, 0.05, 0.025)
+    assert not hooks_of(module.made)
+    assert "lr_scheduler_step" not in vars(module)
+    assert trainer.callbacks == before
+
+
+@pytest.mark.parametrize("stage", ["setup", "on_fit_start", "on_train_start"])
+def test_an_exception_before_the_training(make_trainer, stage):
+    class Failing(pl.Callback):
+        pass
+
+    def fail(*args, **kwargs):
+        raise KeyError(stage)
+
+    failing = Failing()
+    setattr(failing, stage, fail)
+    for callbacks in ([failing, *tricks()], [*tricks(), failing]):
+        module = RecordingModule()
+        trainer = make_trainer(callbacks=[LearningRateMonitor("step"), *callbacks], logger=MemoryLogger())
+        before = list(trainer.callbacks)
+        with pytest.raises(KeyError, match=stage):
+            trainer.fit(module, loader())
+        assert trainer.callbacks == before
+        assert not any(hooks_of(optimizer) for optimizer in trainer.optimizers)
+        assert "lr_scheduler_step" not in vars(module)
+
+
+def test_nothing_is_left_after_a_fit(make_trainer):
+    module = RecordingModule()
+    trainer = make_trainer(callbacks=tricks(), max_epochs=2)
+    before = list(trainer.callbacks)
+    trainer.fit(module, loader())
+    assert not hooks_of(trainer.optimizers[0])
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.1
+    assert trainer.callbacks == before
+    backward = module.net(torch.ones(2, 3)).square().mean().backward
+    backward()
+    trainer.optimizers[0].step()
+    assert module.used[-1] == 0.1
+
+
+def test_the_module_trains_without_the_tricks_afterwards(make_trainer):
+    module = RecordingModule()
+    make_trainer(callbacks=tricks()).fit(module, loader())
+    make_trainer().fit(module, loader())
+    assert module.used == [0.1] * 4
+
+
+# The Tuner
+
+
+class Tunable(RecordingModule):
+    def __init__(self):
+        super().__init__(lambda module: RecordingSGD(module.parameters(), lr=module.lr))
+        self.lr = 0.01
+        self.batch_size = 2
+
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(vectors(16), batch_size=self.batch_size)
+
+
+def all_tricks():
+    return [GradualWarmup(epochs=1), CosineDecay(), ConstantWarmup(steps=2), LinearScaling(base_batch_size=1)]
+
+
+def find_lr(make_trainer, callbacks):
+    module = Tunable()
+    trainer = make_trainer(callbacks=callbacks, max_epochs=3)
+    finder = Tuner(trainer).lr_find(module, num_training=20, max_lr=0.5)
+    return finder.results, module, trainer
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated")
+def test_lr_find_finds_what_it_finds_without_the_tricks(make_trainer):
+    plain, plain_module, _ = find_lr(make_trainer, [])
+    results, module, trainer = find_lr(make_trainer, all_tricks())
+    assert results == plain
+    assert module.lr == plain_module.lr
+    assert len(trainer.callbacks) == len(make_trainer(callbacks=all_tricks()).callbacks)
+    assert not any(hooks_of(optimizer) for optimizer in trainer.optimizers)
+
+
+def test_a_fit_after_lr_find_is_a_fit(make_trainer):
+    _, module, trainer = find_lr(make_trainer, all_tricks())
+    lr = module.lr
+    trainer.fit(module)
+    reference = Tunable()
+    reference.lr = lr
+    make_trainer(callbacks=all_tricks(), max_epochs=3).fit(reference)
+    assert module.used == reference.used
+    assert len(module.used) == 48
+
+
+def test_scale_batch_size_finds_what_it_finds_without_the_tricks(make_trainer):
+    def find(callbacks):
+        module = Tunable()
+        trainer = make_trainer(callbacks=callbacks, max_epochs=3)
+        size = Tuner(trainer).scale_batch_size(module, mode="power", steps_per_trial=2, max_trials=3)
+        assert not any(hooks_of(optimizer) for optimizer in trainer.optimizers)
+        return size, module, trainer
+
+    plain, _, plain_trainer = find([])
+    size, module, trainer = find(all_tricks())
+    assert size == plain == module.batch_size
+    assert len(trainer.callbacks) == len(plain_trainer.callbacks) + 4
+    trainer.fit(module)
+    reference = Tunable()
+    reference.batch_size = size
+    make_trainer(callbacks=all_tricks(), max_epochs=3).fit(reference)
+    assert module.used == reference.used
+
+
+class FinderAtEpoch(LearningRateFinder):
+    """Searches again when an epoch begins, in the middle of the run."""
+
+    def on_fit_start(self, *args):
+        pass
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            self.lr_find(trainer, pl_module)
+            self.rates = list(self.optimal_lr.results["lr"])
+
+
+def test_lr_find_in_the_middle_of_a_run(make_trainer):
+    finder = FinderAtEpoch(num_training_steps=8, update_attr=False, max_lr=0.5)
+    module = Tunable()
+    make_trainer(callbacks=[*all_tricks(), finder], max_epochs=3).fit(module)
+    reference = Tunable()
+    make_trainer(callbacks=all_tricks(), max_epochs=3).fit(reference)
+    # The search uses its own rates, and afterwards the run goes on where it was.
+    after = 16 + len(finder.rates)
+    assert finder.rates
+    assert module.used[16:after] == pytest.approx(finder.rates, abs=1e-12)
+    assert module.used[:16] + module.used[after:] == pytest.approx(reference.used, abs=1e-12)

@@ -85,7 +85,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
     n = len(images)
     if isinstance(box, Tensor) or (isinstance(box, np.ndarray) and box.ndim == 2):
         mask = box_mask(box, images=images, trick="cutmix")
-        if n <= 1 or shift % n == 0:
+        if n == 0 or shift % n == 0:
             return images
         mixed = torch.empty_like(images)
         for own, partner in partner_slices(n, shift):
@@ -93,7 +93,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
         return mixed
 
     rows, columns = _box_slices(box, images)
-    if n <= 1 or shift % n == 0:
+    if n == 0 or shift % n == 0:
         return images
     mixed = torch.empty_like(images).copy_(images)
     for own, partner in partner_slices(n, shift):

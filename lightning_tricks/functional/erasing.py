@@ -25,6 +25,8 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
         TypeError: if the boxes are not integers, or a tensor of values would lose its fraction in integer images.
         ValueError: if the boxes have another shape, the values are not one a channel, or a number does not fit the
             images' dtype.
+        RuntimeError: by torch, if a tensor of values does not broadcast to the images, or ``images`` requires a
+            gradient while gradients are on.
 
     Example:
         >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, trick="cutout").tolist()
@@ -39,7 +41,7 @@ def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -
     if isinstance(value, Tensor):
         if not torch.can_cast(value.dtype, images.dtype):
             raise TypeError(f"{trick} cannot fill images of {images.dtype} with values of {value.dtype}")
-        return value.to(device=images.device, dtype=images.dtype)
+        return value.to(device=images.device, dtype=images.dtype).expand_as(images)
     per_channel = isinstance(value, Sequence)
     numbers = list(value) if isinstance(value, Sequence) else [value]
     if per_channel and (images.ndim < 4 or len(numbers) != images.shape[1]):
@@ -47,13 +49,15 @@ def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -
             f"{trick} needs one value a channel, but got {len(numbers)} for images of shape {tuple(images.shape)}"
         )
     if not images.is_floating_point():
-        low, high = (0, 1) if images.dtype == torch.bool else _range(images.dtype)
-        if any(number != int(number) or not low <= number <= high for number in numbers):
+        low, high = _range(images.dtype)
+        if not all(float(number).is_integer() and low <= number <= high for number in numbers):
             raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")
     fill = torch.tensor(numbers, dtype=images.dtype, device=images.device)
     return fill.view(-1, *[1] * (images.ndim - 2))
 
 
 def _range(dtype: torch.dtype) -> tuple[int, int]:
+    if dtype == torch.bool:
+        return 0, 1
     limits = torch.iinfo(dtype)
     return limits.min, limits.max

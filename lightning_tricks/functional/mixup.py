@@ -43,7 +43,7 @@ def mixup(images: Tensor, *, lam: float | Tensor | np.ndarray, shift: int = 1) -
         raise TypeError(f"mixup needs floating-point images or targets, but got {images.dtype}")
     n = len(images)
     weights = _weights(lam, images)
-    if n <= 1 or shift % n == 0:
+    if n == 0 or shift % n == 0:
         return images
 
     mixed = torch.empty_like(images)

@@ -90,7 +90,8 @@ def random_erasing(
 
     Raises:
         TypeError: if the boxes are not integers, or a tensor of values would lose its fraction in integer images.
-        RuntimeError: by torch, if ``images`` requires a gradient while gradients are on.
+        RuntimeError: by torch, if a tensor of values does not broadcast to the images, or ``images`` requires a
+            gradient while gradients are on.
         ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, the values are not one
             a channel, or a number does not fit the images' dtype.
 

@@ -25,6 +25,7 @@ def test_refuses_values_for_channels_of_a_mask():
     [
         (torch.uint8, 0.5, "0..255"),
         (torch.uint8, 256, "0..255"),
+        (torch.uint8, float("nan"), "0..255"),
         (torch.uint8, (0, 0, -1), "0..255"),
         (torch.bool, 2, "0..1"),
     ],
@@ -37,6 +38,12 @@ def test_refuses_a_number_that_does_not_fit_integer_images(dtype, value, limits)
 def test_refuses_noise_that_would_lose_its_fraction():
     with pytest.raises(TypeError, match=r"fill images of torch.uint8 with values of torch.float32"):
         erase(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), boxes=BOXES, value=torch.randn(3, 4, 5), trick="cutout")
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6), (7, 2, 3, 4, 5)])
+def test_refuses_noise_of_another_shape(shape):
+    with pytest.raises(RuntimeError, match="expand"):
+        erase(torch.zeros(2, 3, 4, 5), boxes=BOXES, value=torch.zeros(shape), trick="cutout")
 
 
 def test_is_not_differentiable():

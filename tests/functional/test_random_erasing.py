@@ -103,14 +103,16 @@ def test_a_box_without_area_where_none_fits():
     assert not boxes_of(size=(2, 3), scale=(0.01, 0.01), ratio=(1.0, 1.0))[:, 2:].any()
 
 
-def test_attempts_are_repeated_until_one_fits():
-    misses = [
-        (boxes_of(scale=(0.7, 0.9), ratio=(0.3, 1 / 0.3), attempts=attempts)[:, 2] == 0).mean()
-        for attempts in (1, 2, 10)
-    ]
-    assert 0.3 < misses[0] < 0.95
-    assert abs(misses[1] - misses[0] ** 2) < 0.04
-    assert abs(misses[2] - misses[0] ** 10) < 0.04
+@pytest.mark.parametrize(
+    ("scale", "ratio"), [((0.5, 1.0), (1.0, 1.0)), ((0.7, 0.7), (0.3, 1 / 0.3))], ids=["area varies", "ratio varies"]
+)
+def test_area_and_ratio_are_drawn_anew_until_they_fit(scale, ratio):
+    missed = {
+        attempts: (boxes_of(scale=scale, ratio=ratio, attempts=attempts)[:, 2] == 0).mean() for attempts in (1, 2, 10)
+    }
+    assert 0.3 < missed[1] < 0.9
+    assert abs(missed[2] - missed[1] ** 2) < 0.04
+    assert abs(missed[10] - missed[1] ** 10) < 0.04
 
 
 def test_the_generator_advances_by_the_same_amount_whatever_fits():

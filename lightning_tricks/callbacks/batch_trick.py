@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -171,7 +172,7 @@ class BatchTrick(BatchHooks):
             if not self.is_in_window(epoch):
                 changes["active"] = False
             params = dataclasses.replace(self.draw(rng, images), **changes)
-            with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            with torch.no_grad(), _no_autocast(images.device.type):
                 new_images, new_target = self.apply(params, images, target)
         except (TypeError, ValueError) as error:
             if str(error).startswith(self.name):
@@ -237,3 +238,9 @@ def _in_the_form_of(given: Any, images: Tensor) -> Any:
             for image, old in zip(images.unbind(), given, strict=True)
         )
     return images
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
+    if not torch.amp.is_autocast_available(device_type):  # as on the meta device
+        return nullcontext()
+    return torch.autocast(device_type, enabled=False)

@@ -16,6 +16,7 @@ from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.callbacks.random_erasing import RandomErasing
 from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
+from lightning_tricks.plots import plot_lr
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "SoftTargetError",
     "StepDecay",
     "mixed_loss",
+    "plot_lr",
     "soft_labels",
 ]
 

@@ -1,4 +1,4 @@
-"""What the driver leaves behind (nothing), also where a run ends badly, and what the Tuner finds (what it always does)."""
+"""What the driver leaves behind: nothing, also where a run ends badly, and nothing in what the Tuner finds."""
 
 import lightning.pytorch as pl
 import pytest

@@ -41,8 +41,8 @@ def test_an_iterable_data_set(make_trainer, name):
 def test_a_gradient_accumulation_scheduler(make_trainer, name):
     make, ask = TRICKS[name]
     message = f"{name} .* cannot be known: GradientAccumulationScheduler changes it during the run; give {ask}"
+    trainer = make_trainer(callbacks=[GradientAccumulationScheduler({1: 2}), make()], max_epochs=2)
     with pytest.raises(MisconfigurationException, match=message):
-        trainer = make_trainer(callbacks=[GradientAccumulationScheduler({1: 2}), make()], max_epochs=2)
         trainer.fit(RecordingModule(), loader())
 
 
@@ -59,7 +59,7 @@ def test_an_iterable_data_set_whose_run_max_steps_ends(make_trainer):
 
 
 def test_an_iterable_data_set_may_end_before_max_steps(make_trainer):
-    with pytest.raises(MisconfigurationException, match="CosineDecay needs .* the train dataloader has no length"):
+    with pytest.raises(MisconfigurationException, match=r"CosineDecay needs .* the train dataloader has no length"):
         make_trainer(callbacks=[CosineDecay()], max_epochs=1, max_steps=6).fit(RecordingModule(), endless_loader())
 
 
@@ -87,8 +87,8 @@ def test_max_steps_of_several_optimizers(make_trainer):
     def configure(module):
         return [RecordingSGD([module.net.weight], lr=0.1), RecordingSGD([module.net.bias], lr=0.1)]
 
+    trainer = make_trainer(callbacks=[CosineDecay()], max_steps=6)
     with pytest.raises(MisconfigurationException, match="max_steps counts the steps of several optimizers together"):
-        trainer = make_trainer(callbacks=[CosineDecay()], max_steps=6)
         trainer.fit(ManualModule(configure, steps=(1, 1)), loader())
 
 

@@ -1,0 +1,83 @@
+"""Pictures of what the tricks do, without a training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Callback
+
+from lightning_tricks.callbacks.lr_driver import prepare
+from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.functional.checks import check_integer, check_number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, epochs: int) -> Figure:
+    """Draws the learning rate of a run, and the factor of each trick, without the run.
+
+    Above, ``lr`` times the product of all factors, step by step; below, each factor. A scheduler of the module's own is
+    not known here: where there is one, it multiplies the curve. A ``ConstantWarmup`` with a ``monitor`` is drawn at its
+    full length, and a ``LinearScaling`` at one rank without accumulation.
+
+    Args:
+        callbacks: the callbacks of the run, in any order; those that are no learning-rate tricks are left out. They are
+            not changed.
+        lr: the nominal learning rate, above 0.
+        steps_per_epoch: optimizer steps in an epoch, at least 1.
+        epochs: epochs of the run, at least 1.
+
+    Returns:
+        A new figure of two axes that share their x axis, the epochs. It belongs to no window; ``savefig`` writes it.
+
+    Raises:
+        TypeError: an argument is not of its type.
+        ValueError: an argument is out of its range.
+        MisconfigurationException: the tricks do not go together, or ``LinearScaling`` has no ``batch_size``.
+        ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
+
+    Example:
+        >>> from lightning_tricks import CosineDecay, GradualWarmup
+        >>> figure = plot_lr([GradualWarmup(epochs=5), CosineDecay()], lr=0.1, steps_per_epoch=100, epochs=90)
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['learning rate', 'factor']
+    """
+    from matplotlib.figure import Figure
+
+    check_number("plot_lr", "lr", lr, above=0)
+    check_integer("plot_lr", "steps_per_epoch", steps_per_epoch, low=1)
+    check_integer("plot_lr", "epochs", epochs, low=1)
+    # Copies, for telling them the run's length changes them.
+    tricks = [copy.copy(callback) for callback in callbacks if isinstance(callback, LRTrick)]
+    for trick in tricks:
+        trick.early_end = None
+    total = steps_per_epoch * epochs
+    prepare(tricks, RunLength(steps_per_epoch, total))
+
+    # A step's rate holds until the next step, the last one's until the end of the run.
+    edges = [step / steps_per_epoch for step in range(total + 1)]
+    factors = [[trick.factor(step) for step in range(total)] for trick in tricks]
+    product = [lr] * total
+    for factor in factors:
+        product = [rate * share for rate, share in zip(product, factor, strict=True)]
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    above, below = figure.subplots(2, sharex=True)
+    above.plot(edges, [*product, product[-1]], drawstyle="steps-post", color="black")
+    above.set_ylabel("learning rate")
+    above.set_ylim(bottom=0)
+    for trick, factor in zip(tricks, factors, strict=True):
+        below.plot(edges, [*factor, factor[-1]], drawstyle="steps-post", label=type(trick).__name__)
+    below.set_ylabel("factor")
+    below.set_xlabel("epoch")
+    below.set_ylim(bottom=0)
+    below.set_xlim(0, epochs)
+    if tricks:
+        below.legend(loc="best")
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    return figure

@@ -17,6 +17,7 @@ from tests.registry import BATCH_TRICKS, MIXING_TRICKS
 N, C, H, W = 6, 3, 16, 12
 IMAGES = torch.rand(N, C, H, W, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
+FLOATING = {"Mixup", "Mixup per sample", "RandomErasing with noise", "RandomChoice"}
 every_trick = pytest.mark.parametrize("make", BATCH_TRICKS.values(), ids=BATCH_TRICKS.keys())
 every_kernel = pytest.mark.parametrize(
     "make", [make for name, make in BATCH_TRICKS.items() if "Augment" not in name], ids=lambda make: make().name

@@ -1,0 +1,112 @@
+import pytest
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from lightning_tricks import Augment, Mixup
+
+N, H, W = 8, 16, 12
+IMAGES = torch.rand(N, 3, H, W, generator=torch.Generator().manual_seed(0))
+BYTES = (IMAGES * 255).to(torch.uint8)
+LABELS = torch.arange(N)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
+        v2.RandAugment(),
+        v2.TrivialAugmentWide(),
+        v2.Compose([v2.RandomCrop((H, W), padding=4), v2.RandomHorizontalFlip(), v2.ColorJitter(0.5)]),
+        v2.AugMix(),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+@pytest.mark.parametrize("images", [IMAGES, BYTES], ids=["float", "uint8"])
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_published_policies(transform, images, per_sample):
+    trick = Augment(transform, per_sample=per_sample)
+    first, labels = trick((images, LABELS), rng=1)
+    assert labels is LABELS
+    assert first.dtype == images.dtype
+    assert type(first) is torch.Tensor
+    assert torch.equal(trick((images, LABELS), rng=1)[0], first)
+    assert any(not torch.equal(trick((images, LABELS), rng=seed)[0], first) for seed in range(2, 5))
+
+
+def flipped(trick, images=IMAGES, rng=0):
+    result = trick((images, LABELS), rng=rng)[0]
+    return [torch.equal(image, original.flip(-1)) for image, original in zip(result, images, strict=True)]
+
+
+def test_each_image_has_its_own_draw_or_the_batch_has_one():
+    transform = v2.RandomHorizontalFlip()
+    assert len(set(flipped(Augment(transform)))) == 2
+    once = [set(flipped(Augment(transform, per_sample=False), rng=seed)) for seed in range(8)]
+    assert {len(kinds) for kinds in once} == {1}
+    assert {kind for kinds in once for kind in kinds} == {True, False}
+
+
+def test_masks_follow_their_images():
+    masks = torch.randint(5, (N, H, W))
+    target = {"mask": masks, "label": LABELS, "weights": torch.rand(N, 4), "deep": [masks.unsqueeze(1).float()]}
+    for per_sample in (True, False):
+        images, moved = Augment(v2.RandomHorizontalFlip(p=1.0), per_sample=per_sample)((IMAGES, target), rng=0)
+        assert torch.equal(images, IMAGES.flip(-1))
+        assert torch.equal(moved["mask"], masks.flip(-1))
+        assert moved["mask"].dtype == torch.int64
+        assert type(moved["mask"]) is torch.Tensor
+        assert torch.equal(moved["deep"][0], masks.unsqueeze(1).float().flip(-1))
+        assert moved["label"] is LABELS
+        assert moved["weights"] is target["weights"]
+
+
+def test_one_typed_box_an_image_follows_it():
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 4, 6]] * N), format="XYXY", canvas_size=(H, W))
+    for per_sample in (True, False):
+        batch = {"image": tv_tensors.Image(IMAGES), "label": boxes}
+        moved = Augment(v2.RandomHorizontalFlip(p=1.0), per_sample=per_sample)(batch, rng=0)
+        assert type(moved["image"]) is tv_tensors.Image
+        assert type(moved["label"]) is tv_tensors.BoundingBoxes
+        assert moved["label"].tolist() == [[8, 0, 12, 6]] * N
+
+
+def test_a_function_may_be_the_transform():
+    assert torch.equal(Augment(lambda image: image * 2)((IMAGES, LABELS))[0], IMAGES * 2)
+
+
+def test_global_state_is_restored_after_an_exception():
+    def fail(image):
+        torch.rand(3)
+        raise RuntimeError("broken transform")
+
+    state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="broken transform"):
+        Augment(fail)((IMAGES, LABELS))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_mask_of_soft_labels_is_refused():
+    blended = Mixup(alpha=1.0)((IMAGES, torch.randint(5, (N, H, W))), rng=0)
+    with pytest.raises(
+        TypeError, match="Augment cannot move a mask of soft labels; put Augment before the tricks that"
+    ):
+        Augment(v2.RandomHorizontalFlip())(blended)
+
+
+def test_images_of_several_sizes_are_refused():
+    with pytest.raises(ValueError, match="Augment needs a transform that gives images of one size, but got several"):
+        Augment(v2.RandomResize(8, 16))((IMAGES, LABELS), rng=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"transform": "flip"}, TypeError, "Augment needs a transform that can be called, but got 'flip'"),
+        ({"transform": v2.MixUp(num_classes=3)}, TypeError, "Augment needs a transform of single images.*use Mixup"),
+        ({"transform": v2.Identity(), "per_sample": 1}, TypeError, "Augment needs per_sample to be True or False"),
+    ],
+)
+def test_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Augment(**arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback
@@ -70,14 +71,16 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     above.plot(edges, [*product, product[-1]], drawstyle="steps-post", color="black")
     above.set_ylabel("learning rate")
     above.set_ylim(bottom=0)
-    for trick, factor in zip(tricks, factors, strict=True):
-        below.plot(edges, [*factor, factor[-1]], drawstyle="steps-post", label=type(trick).__name__)
+    # Factors often coincide at 1: one shows through the gaps of the other.
+    for trick, factor, dashes in zip(tricks, factors, cycle(("-", "--", "-.", ":")), strict=False):
+        values = [*factor, factor[-1]]
+        below.plot(edges, values, drawstyle="steps-post", linestyle=dashes, label=type(trick).__name__)
     below.set_ylabel("factor")
     below.set_xlabel("epoch")
     below.set_ylim(bottom=0)
     below.set_xlim(0, epochs)
     if tricks:
-        below.legend(loc="best")
+        below.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the curves, not on them
     for axes in (above, below):
         axes.grid(alpha=0.3)
     return figure

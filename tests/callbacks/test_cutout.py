@@ -56,7 +56,7 @@ def test_a_hole_that_covers_the_image_is_refused_with_both_sizes(length, size):
 def test_values_that_do_not_fit_the_images():
     with pytest.raises(ValueError, match="Cutout: cutout needs one value a channel, but got 2"):
         Cutout(length=3, value=(1, 2))((torch.ones(2, 3, 8, 6), None))
-    with pytest.raises(ValueError, match="Cutout: cutout needs whole numbers in 0..255 for torch.uint8, but got 0.5"):
+    with pytest.raises(ValueError, match=r"needs whole numbers in 0\.\.255 for torch\.uint8, but got 0\.5"):
         Cutout(length=3, value=0.5)((torch.ones(2, 3, 8, 6, dtype=torch.uint8), None))
 
 

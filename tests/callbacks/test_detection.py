@@ -43,12 +43,7 @@ QUARTERS = MosaicParams(active=True, size=(H, W), centre=(4, 6), partners=(0, 1,
 def test_mosaic_moves_boxes_with_their_images():
     images, targets = make_batch()
     new_images, new_targets = Mosaic(min_box_size=0).apply(QUARTERS, torch.stack(images), targets)
-    assert [new_images[0, 0, 0, 0], new_images[0, 0, 0, 6], new_images[0, 0, 4, 0], new_images[0, 0, 4, 6]] == [
-        0,
-        1,
-        2,
-        0,
-    ]
+    assert new_images[0, 0, ::4, ::6].tolist() == [[0, 1], [2, 0]]
     own = [[0, 0, 3, 2], [1, 1, 5, 4]]
     lower_left = [[2, 4, 6, 8]]
     lower_right = [[6, 4, 9, 6], [7, 5, 11, 8]]
@@ -145,7 +140,7 @@ def test_other_tricks_refuse_and_name_those_that_do_not(trick):
 def test_augment_moves_typed_boxes_and_refuses_plain_ones():
     images, targets = make_batch()
     flip = Augment(v2.RandomHorizontalFlip(p=1.0))
-    with pytest.raises(TypeError, match="Augment needs boxes as tv_tensors.BoundingBoxes, but got float32"):
+    with pytest.raises(TypeError, match=r"Augment needs boxes as tv_tensors\.BoundingBoxes, but got float32"):
         flip((images, targets), rng=0)
     for target in targets:
         target["boxes"] = tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=(H, W))
@@ -183,7 +178,7 @@ def change(**entries):
             Mixup(alpha=1.0),
             change(scores=torch.zeros(0)),
             ValueError,
-            "Mixup: the dictionaries of a batch need the same",
+            "Mixup: the dictionaries of a batch need",
         ),
         (
             Mixup(),
@@ -195,5 +190,4 @@ def change(**entries):
 )
 def test_bad_targets(trick, batch, error, message):
     with pytest.raises(error, match=message):
-        for seed in range(5):
-            trick(batch, rng=seed)
+        trick(batch, rng=0)

@@ -57,5 +57,5 @@ def test_weights_are_the_areas():
 
 @pytest.mark.parametrize(("beta", "error"), [(0, ValueError), (-1.0, ValueError), ("0.3", TypeError)])
 def test_bad_arguments(beta, error):
-    with pytest.raises(error, match="RICAP needs beta to be (above 0|a number), but got"):
+    with pytest.raises(error, match=r"RICAP needs beta to be (above 0|a number), but got"):
         RICAP(beta)

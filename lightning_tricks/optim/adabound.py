@@ -120,26 +120,44 @@ class AdaBound(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            for p in params:
-                self._init_state(p, group)
-            compiling = torch.compiler.is_compiling()
-            foreach = group["foreach"] if group["foreach"] is not None else all(p.is_cuda for p in params)
-            update = _multi_tensor if foreach and not compiling else _single_tensor
-            update(params, [self.state[p] for p in params], group)
+            lists: tuple[list[Tensor], ...] = ([], [], [], [], [], [])
+            self._init_group(group, *lists)
+            foreach = group["foreach"] if group["foreach"] is not None else all(p.is_cuda for p in lists[0])
+            update = _multi_tensor if foreach and not torch.compiler.is_compiling() else _single_tensor
+            update(*lists, group=group)
         return loss
 
-    def _init_state(self, p: Tensor, group: dict[str, Any]) -> None:
-        if p.grad is not None and p.grad.is_sparse:
-            raise RuntimeError("AdaBound does not support sparse gradients; torch.optim.SparseAdam does.")
-        state = self.state[p]
-        if not state:
-            # On the host, so that reading it never waits for the device.
-            state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
-            state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-            state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
-        if group["amsbound"] and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        steps: list[Tensor],
+        exp_avgs: list[Tensor],
+        exp_avg_sqs: list[Tensor],
+        maxima: list[Tensor],
+    ) -> None:
+        """Fills the lists, and the state where it is empty; by this name and form the compiler does not trace it."""
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.grad.is_sparse:
+                raise RuntimeError("AdaBound does not support sparse gradients; torch.optim.SparseAdam does.")
+            state = self.state[p]
+            if not state:
+                # On the host, so that reading it never waits for the device.
+                state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
+                state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            if group["amsbound"]:
+                if "max_exp_avg_sq" not in state:
+                    state["max_exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                maxima.append(state["max_exp_avg_sq"])
+            params.append(p)
+            grads.append(p.grad)
+            steps.append(state["step"])
+            exp_avgs.append(state["exp_avg"])
+            exp_avg_sqs.append(state["exp_avg_sq"])
 
 
 def _check_group(group: dict[str, Any]) -> None:
@@ -185,44 +203,50 @@ def _number(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) and not torch.compiler.is_compiling() else value
 
 
-def _single_tensor(params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]) -> None:
+def _single_tensor(
+    params: list[Tensor],
+    grads: list[Tensor],
+    steps: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    maxima: list[Tensor],
+    *,
+    group: dict[str, Any],
+) -> None:
     beta1, beta2 = group["betas"]
     lr = _number(group["lr"])
-    for p, state in zip(params, states, strict=True):
-        grad: Any = -p.grad if group["maximize"] else p.grad  # type: ignore[operator]
+    for i, p in enumerate(params):
+        grad = -grads[i] if group["maximize"] else grads[i]
         if group["weight_decay"] != 0:
             grad = grad.add(p, alpha=group["weight_decay"])
-        state["step"] += 1
-        exp_avg, second = state["exp_avg"], state["exp_avg_sq"]
-        exp_avg.lerp_(grad, 1 - beta1)
-        second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        steps[i] += 1
+        exp_avgs[i].lerp_(grad, 1 - beta1)
+        second = exp_avg_sqs[i].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
         if group["amsbound"]:
-            second = torch.maximum(state["max_exp_avg_sq"], second, out=state["max_exp_avg_sq"])
-        step_size, low, high = _scalars(_number(state["step"]), lr, group)
+            second = torch.maximum(maxima[i], second, out=maxima[i])
+        step_size, low, high = _scalars(_number(steps[i]), lr, group)
         denominator = second.sqrt().add_(group["eps"]).clamp_(low, high)
-        p.addcdiv_(exp_avg, denominator, value=-step_size)
+        p.addcdiv_(exp_avgs[i], denominator, value=-step_size)
 
 
-def _multi_tensor(params: list[Tensor], states: list[dict[str, Tensor]], group: dict[str, Any]) -> None:
+def _multi_tensor(*lists: list[Tensor], group: dict[str, Any]) -> None:
     beta1, beta2 = group["betas"]
     lr = _number(group["lr"])
     kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for i, p in enumerate(params):
+    for i, p in enumerate(lists[0]):
         kinds.setdefault((p.device, p.dtype), []).append(i)
     for indices in kinds.values():
-        ps = [params[i] for i in indices]
-        grads: Any = [p.grad for p in ps]
-        steps, exp_avgs, seconds = ([states[i][key] for i in indices] for key in ("step", "exp_avg", "exp_avg_sq"))
+        of_kind: list[Any] = [[tensors[i] for i in indices] if tensors else [] for tensors in lists]
+        params, grads, steps, exp_avgs, seconds, maxima = of_kind
         if group["maximize"]:
             grads = torch._foreach_neg(grads)
         if group["weight_decay"] != 0:
-            grads = torch._foreach_add(grads, ps, alpha=group["weight_decay"])
+            grads = torch._foreach_add(grads, params, alpha=group["weight_decay"])
         torch._foreach_add_(steps, 1)
         torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
         torch._foreach_mul_(seconds, beta2)
         torch._foreach_addcmul_(seconds, grads, grads, 1 - beta2)
         if group["amsbound"]:
-            maxima = [states[i]["max_exp_avg_sq"] for i in indices]
             torch._foreach_maximum_(maxima, seconds)
             seconds = maxima
         step_sizes, lows, highs = zip(*(_scalars(step.item(), lr, group) for step in steps), strict=True)
@@ -230,4 +254,4 @@ def _multi_tensor(params: list[Tensor], states: list[dict[str, Tensor]], group: 
         torch._foreach_add_(denominators, group["eps"])
         torch._foreach_clamp_min_(denominators, lows)
         torch._foreach_clamp_max_(denominators, highs)
-        torch._foreach_addcdiv_(ps, exp_avgs, denominators, [-size for size in step_sizes])
+        torch._foreach_addcdiv_(params, exp_avgs, denominators, [-size for size in step_sizes])

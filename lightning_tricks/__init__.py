@@ -16,11 +16,15 @@ from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.callbacks.random_erasing import RandomErasing
 from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
+from lightning_tricks.optim.adabound import AdaBound
+from lightning_tricks.optim.param_groups import weight_decay_groups
+from lightning_tricks.optim.zero_gamma import zero_gamma
 from lightning_tricks.plots import plot_lr
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 __all__ = [
     "RICAP",
+    "AdaBound",
     "Augment",
     "BatchTrick",
     "ConstantWarmup",
@@ -41,6 +45,8 @@ __all__ = [
     "mixed_loss",
     "plot_lr",
     "soft_labels",
+    "weight_decay_groups",
+    "zero_gamma",
 ]
 
 __version__ = "0.1.0"

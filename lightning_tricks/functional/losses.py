@@ -1,13 +1,19 @@
-"""Cross-entropy under mixed and smoothed labels, and distillation: one ``log_softmax``, no dense label matrix."""
+"""Cross-entropy under mixed and smoothed labels, and distillation."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Reduction = Literal["mean", "sum", "none"]
-Spread = Literal["all", "others"]
+from lightning_tricks.functional.soft_nll import (
+    Reduction,
+    Spread,
+    class_dim,
+    compute_dtype,
+    reduce_loss,
+    result_dtype,
+    soft_nll_loss,
+)
 
 
 def soft_cross_entropy(
@@ -56,11 +62,11 @@ def soft_cross_entropy(
         >>> soft_cross_entropy(logits, labels, weights)
         tensor(0.7201)
     """
-    log_probabilities = torch.log_softmax(logits, _class_dim(logits), dtype=compute_dtype(logits))
     loss = soft_nll_loss(
-        log_probabilities,
+        logits,
         labels,
         weights,
+        normalized=False,
         class_weights=class_weights,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing,
@@ -68,58 +74,6 @@ def soft_cross_entropy(
         reduction=reduction,
     )
     return loss.to(result_dtype(logits))
-
-
-def soft_nll_loss(
-    log_probabilities: Tensor,
-    labels: Tensor | Sequence[Tensor],
-    weights: Tensor | Sequence[Tensor],
-    *,
-    class_weights: Tensor | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    spread: Spread = "all",
-    reduction: Reduction = "mean",
-) -> Tensor:
-    """Computes the negative log-likelihood under K weighted labels: :func:`soft_cross_entropy` after its log_softmax.
-
-    Args:
-        log_probabilities: floating, (C,), (N, C) or (N, C, d1, …).
-        labels: as in :func:`soft_cross_entropy`.
-        weights: as in :func:`soft_cross_entropy`.
-        class_weights: as in :func:`soft_cross_entropy`.
-        ignore_index: as in :func:`soft_cross_entropy`.
-        label_smoothing: as in :func:`soft_cross_entropy`.
-        spread: as in :func:`soft_cross_entropy`.
-        reduction: as in :func:`soft_cross_entropy`.
-
-    Returns:
-        A scalar, or the target shape for ``"none"``, in the dtype of the log-probabilities, float32 at least.
-
-    Raises:
-        ValueError: if the shapes do not fit, or an argument is out of range.
-    """
-    log_probabilities = log_probabilities.to(compute_dtype(log_probabilities))
-    dim = _class_dim(log_probabilities)
-    num_classes = log_probabilities.shape[dim]
-    epsilon = uniform_share(label_smoothing, spread, num_classes)
-    labels, weights = _components(log_probabilities, labels, weights)
-    labels, weights = labels.movedim(0, dim), weights.movedim(0, dim)
-
-    ignored = labels == ignore_index
-    labels = labels.masked_fill(ignored, 0)
-    weights = weights.masked_fill(ignored, 0)
-    nll = -log_probabilities.gather(dim, labels).masked_fill(weights == 0, 0)  # 0 · ∞ would be NaN
-    counted = weights if class_weights is None else weights * class_weights[labels]
-    loss = (nll * counted).sum(dim)
-    if epsilon:
-        uniform = log_probabilities
-        if class_weights is not None:
-            uniform = uniform * class_weights.view(-1, *[1] * (log_probabilities.ndim - dim - 1))
-        total = weights.sum(dim)
-        uniform = -uniform.sum(dim).masked_fill(total == 0, 0) * total
-        loss = (1 - epsilon) * loss + epsilon / num_classes * uniform
-    return reduce_loss(loss, counted, reduction)
 
 
 def distillation_loss(
@@ -186,7 +140,7 @@ def teacher_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temperat
     if not teachers or any(teacher.shape != teachers[0].shape for teacher in teachers):
         shapes = [tuple(teacher.shape) for teacher in teachers]
         raise ValueError(f"Expected the logits of one teacher or of several of equal shape, but got shapes {shapes}.")
-    dtype, dim = compute_dtype(teachers[0]), _class_dim(teachers[0])
+    dtype, dim = compute_dtype(teachers[0]), class_dim(teachers[0])
     mean = torch.stack([torch.softmax(teacher.to(dtype) / temperature, dim) for teacher in teachers]).mean(0)
     return mean if len(teachers) > 1 else torch.softmax(teachers[0].to(dtype) / temperature, dim)
 
@@ -208,7 +162,7 @@ def distillation_terms(logits: Tensor, probabilities: Tensor, *, temperature: fl
         ValueError: if the student and the teacher disagree in shape, or an argument is out of range.
     """
     if logits.shape != probabilities.shape:
-        dim = _class_dim(logits)
+        dim = class_dim(logits)
         raise ValueError(
             f"Expected a student and a teacher with logits of one shape, but got {tuple(logits.shape)} "
             f"({logits.shape[dim]} classes) and {tuple(probabilities.shape)} ({probabilities.shape[dim]} classes)."
@@ -217,71 +171,10 @@ def distillation_terms(logits: Tensor, probabilities: Tensor, *, temperature: fl
         raise ValueError(f"Expected `temperature` to be positive, but got {temperature}.")
     if not weight >= 0:
         raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
-    dim = _class_dim(logits)
+    dim = class_dim(logits)
     log_student = torch.log_softmax(logits.to(compute_dtype(logits)) / temperature, dim)
     # where the teacher is certain, 0 · (−∞) of the student's is nothing
     terms = -(probabilities * log_student).masked_fill(probabilities == 0, 0).sum(dim)
     if kl:
         terms = terms + torch.xlogy(probabilities, probabilities).sum(dim)
     return weight * temperature**2 * terms
-
-
-def reduce_loss(loss: Tensor, counted: Tensor, reduction: str) -> Tensor:
-    """Reduces the losses; ``"mean"`` divides by the sum of ``counted``."""
-    if reduction == "none":
-        return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "mean":
-        return loss.sum() / counted.sum()
-    raise ValueError(f'Expected `reduction` to be "mean", "sum" or "none", but got {reduction!r}.')
-
-
-def uniform_share(label_smoothing: float, spread: str, num_classes: int) -> float:
-    """Returns the ε of ``spread="all"`` that says the same: ε·C/(C − 1) for ``"others"``."""
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"Expected `label_smoothing` to be in [0, 1), but got {label_smoothing}.")
-    if spread == "all":
-        return label_smoothing
-    if spread != "others":
-        raise ValueError(f'Expected `spread` to be "all" or "others", but got {spread!r}.')
-    if num_classes < 2 or label_smoothing > (num_classes - 1) / num_classes:
-        raise ValueError(
-            'Expected at least 2 classes and `label_smoothing` of at most (classes − 1)/classes for spread="others", '
-            f"but got {num_classes} classes and {label_smoothing}."
-        )
-    return label_smoothing * num_classes / (num_classes - 1)
-
-
-def compute_dtype(logits: Tensor) -> torch.dtype:
-    """Returns the dtype in which a loss of these logits is computed: theirs, float32 at least."""
-    return torch.promote_types(logits.dtype, torch.float32)
-
-
-def result_dtype(logits: Tensor) -> torch.dtype:
-    """Returns the dtype of a loss of these logits: theirs, but float32 at least under autocast, as PyTorch's own."""
-    device = logits.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return compute_dtype(logits)
-    return logits.dtype
-
-
-def _class_dim(logits: Tensor) -> int:
-    if logits.ndim == 0:
-        raise ValueError("Expected logits with a class dimension, but got a scalar.")
-    return 0 if logits.ndim == 1 else 1
-
-
-def _components(
-    logits: Tensor, labels: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    labels = labels if isinstance(labels, Tensor) else torch.stack(list(labels))
-    weights = weights if isinstance(weights, Tensor) else torch.stack(list(weights))
-    dim = _class_dim(logits)
-    shape = logits.shape[:dim] + logits.shape[dim + 1 :]
-    if labels.ndim == 0 or labels.shape[1:] != shape or weights.shape != labels.shape:
-        raise ValueError(
-            f"Expected labels and weights of shape (K, {', '.join(map(str, shape))}) for logits of shape "
-            f"{tuple(logits.shape)}, but got {tuple(labels.shape)} and {tuple(weights.shape)}."
-        )
-    return labels.long(), weights.to(logits.dtype)

@@ -8,14 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_tricks.functional.losses import (
-    Reduction,
-    compute_dtype,
-    distillation_terms,
-    reduce_loss,
-    result_dtype,
-    soft_nll_loss,
-)
+from lightning_tricks.functional.losses import distillation_terms
+from lightning_tricks.functional.soft_nll import Reduction, compute_dtype, reduce_loss, result_dtype, soft_nll_loss
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
 
@@ -43,13 +37,11 @@ def _class_loss(
             f"The labels would be smoothed twice: by LabelSmoothing (label_smoothing={target.label_smoothing}) and by "
             f"the criterion's own label_smoothing={label_smoothing}. Leave one of them out."
         )
-    log_probabilities = input
-    if func is F.cross_entropy:
-        log_probabilities = torch.log_softmax(input, min(input.ndim - 1, 1), dtype=compute_dtype(input))
     loss = soft_nll_loss(
-        log_probabilities,
+        input,
         target._labels,
         target._weights,
+        normalized=func is F.nll_loss,
         class_weights=weight,
         ignore_index=ignore_index,
         label_smoothing=label_smoothing or target.label_smoothing,

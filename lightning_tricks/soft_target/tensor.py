@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from lightning_tricks.functional.losses import Spread, teacher_probabilities, uniform_share
+from lightning_tricks.functional.losses import teacher_probabilities
+from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 
 Teacher = tuple[float, float, bool]  # temperature, weight, kl

@@ -1,0 +1,164 @@
+"""The one kernel under every loss of soft class labels: K picks from the log-probabilities, no dense label matrix."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["mean", "sum", "none"]
+Spread = Literal["all", "others"]
+
+
+def soft_nll_loss(
+    scores: Tensor,
+    labels: Tensor | Sequence[Tensor],
+    weights: Tensor | Sequence[Tensor],
+    *,
+    normalized: bool = True,
+    class_weights: Tensor | None = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    spread: Spread = "all",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Computes the negative log-likelihood under K weighted labels.
+
+    Args:
+        scores: floating, (C,), (N, C) or (N, C, d1, …): log-probabilities, or logits if not ``normalized``.
+        labels: as in :func:`lightning_tricks.functional.losses.soft_cross_entropy`, and so are all that follow.
+        weights: floating, like ``labels``.
+        normalized: whether the scores are log-probabilities.
+        class_weights: floating, (C,).
+        ignore_index: a component with this label counts for nothing.
+        label_smoothing: ε in [0, 1).
+        spread: ``"all"`` or ``"others"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or the target shape for ``"none"``, in the dtype of the scores, float32 at least.
+
+    Raises:
+        ValueError: if the shapes do not fit, or an argument is out of range.
+    """
+    dim = class_dim(scores)
+    num_classes = scores.shape[dim]
+    epsilon = uniform_share(label_smoothing, spread, num_classes)
+    if scores.dtype != compute_dtype(scores):
+        scores = scores.to(compute_dtype(scores))
+    labels, weights = _components(scores, labels, weights, dim)
+    ignored = labels == ignore_index
+    labels = labels.masked_fill(ignored, 0)
+    weights = weights.masked_fill(ignored, 0)
+    counted = weights if class_weights is None else weights * class_weights[labels]
+    if not (epsilon or normalized or counted.requires_grad):
+        loss, _ = _PickFromLogits.apply(scores, labels, counted, dim)
+        return reduce_loss(loss, counted, reduction)
+    log_probabilities = scores if normalized else torch.log_softmax(scores, dim)
+    loss = _pick(log_probabilities, labels, counted, dim)
+    if epsilon:
+        uniform = log_probabilities
+        if class_weights is not None:
+            uniform = uniform * class_weights.view(-1, *[1] * (scores.ndim - dim - 1))
+        total = weights.sum(dim)
+        uniform = -uniform.sum(dim).masked_fill(total == 0, 0) * total
+        loss = (1 - epsilon) * loss + epsilon / num_classes * uniform
+    return reduce_loss(loss, counted, reduction)
+
+
+def _pick(log_probabilities: Tensor, labels: Tensor, counted: Tensor, dim: int) -> Tensor:
+    """Returns −Σ_k counted_k · log p(labels_k); what counts for nothing does so even at log 0, where 0 · ∞ is NaN."""
+    picked = log_probabilities.gather(dim, labels).masked_fill(counted == 0, 0)
+    return -(picked * counted).sum(dim)
+
+
+class _PickFromLogits(torch.autograd.Function):
+    """:func:`_pick` after a log_softmax; the gradient, softmax · Σ_k counted_k − counted_k, is written only once."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, labels: Tensor, counted: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+        log_probabilities = torch.log_softmax(logits, dim)
+        return _pick(log_probabilities, labels, counted, dim), log_probabilities
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        logits, labels, counted, ctx.dim = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(logits, output[1], labels, counted)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        logits, log_probabilities, labels, counted = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody differentiates once more
+            log_probabilities = torch.log_softmax(logits, ctx.dim)
+        picked = counted * gradient.unsqueeze(ctx.dim)
+        result = log_probabilities.exp() * picked.sum(ctx.dim, keepdim=True)
+        return result.scatter_add_(ctx.dim, labels, -picked), None, None, None
+
+
+def reduce_loss(loss: Tensor, counted: Tensor, reduction: str) -> Tensor:
+    """Reduces the losses; ``"mean"`` divides by the sum of ``counted``."""
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "mean":
+        return loss.sum() / counted.sum()
+    raise ValueError(f'Expected `reduction` to be "mean", "sum" or "none", but got {reduction!r}.')
+
+
+def uniform_share(label_smoothing: float, spread: str, num_classes: int) -> float:
+    """Returns the ε of ``spread="all"`` that says the same: ε·C/(C − 1) for ``"others"``."""
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"Expected `label_smoothing` to be in [0, 1), but got {label_smoothing}.")
+    if spread == "all":
+        return label_smoothing
+    if spread != "others":
+        raise ValueError(f'Expected `spread` to be "all" or "others", but got {spread!r}.')
+    if num_classes < 2 or label_smoothing > (num_classes - 1) / num_classes:
+        raise ValueError(
+            'Expected at least 2 classes and `label_smoothing` of at most (classes − 1)/classes for spread="others", '
+            f"but got {num_classes} classes and {label_smoothing}."
+        )
+    return label_smoothing * num_classes / (num_classes - 1)
+
+
+def compute_dtype(scores: Tensor) -> torch.dtype:
+    """Returns the dtype in which a loss of these scores is computed: theirs, float32 at least."""
+    return torch.promote_types(scores.dtype, torch.float32)
+
+
+def result_dtype(scores: Tensor) -> torch.dtype:
+    """Returns the dtype of a loss of these scores: theirs, but float32 at least under autocast, as PyTorch's own."""
+    device = scores.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return compute_dtype(scores)
+    return scores.dtype
+
+
+def class_dim(scores: Tensor) -> int:
+    """Returns where the classes are: 0 for one sample, 1 for a batch."""
+    if scores.ndim == 0:
+        raise ValueError("Expected logits with a class dimension, but got a scalar.")
+    return 0 if scores.ndim == 1 else 1
+
+
+def _components(
+    scores: Tensor, labels: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor], dim: int
+) -> tuple[Tensor, Tensor]:
+    """Returns labels and weights with the components where the scores have their classes."""
+    labels = labels if isinstance(labels, Tensor) else torch.stack(list(labels))
+    weights = weights if isinstance(weights, Tensor) else torch.stack(list(weights))
+    shape = scores.shape[:dim] + scores.shape[dim + 1 :]
+    if labels.ndim == 0 or labels.shape[1:] != shape or weights.shape != labels.shape:
+        raise ValueError(
+            f"Expected labels and weights of shape (K, {', '.join(map(str, shape))}) for logits of shape "
+            f"{tuple(scores.shape)}, but got {tuple(labels.shape)} and {tuple(weights.shape)}."
+        )
+    if dim:
+        labels, weights = labels.transpose(0, dim), weights.transpose(0, dim)
+    if labels.dtype != torch.int64:
+        labels = labels.long()
+    return labels, weights if weights.dtype == scores.dtype else weights.to(scores.dtype)

@@ -2,7 +2,6 @@
 
 import csv
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from lightning_tricks.study.ablation import BASELINE
 def ablate(
     *,
     seeds: PositiveInt = 3,
-    epochs: PositiveInt = 12,
+    epochs: PositiveInt = 10,
     batch_size: PositiveInt = 64,
     lr: PositiveFloat = 0.05,
     accelerator: str = "cpu",
@@ -46,7 +45,7 @@ def ablate(
     study = Ablation(
         partial(TinyCNN, lr=lr),
         partial(DigitsDataModule, batch_size=batch_size),
-        digit_arms(),
+        digit_arms(lr=lr, max_epochs=epochs),
         num_seeds=seeds,
         max_epochs=epochs,
         trainer_options={"accelerator": accelerator, "devices": 1},
@@ -90,9 +89,7 @@ def _run_with_progress(study: Ablation) -> list[dict[str, Any]]:
     )
     records: list[dict[str, Any]] = []
     # On stderr, so that a redirected table holds the table alone.
-    with Progress(*columns, console=Console(stderr=True)) as progress, warnings.catch_warnings():
-        # The arm with all tricks means what it does.
-        warnings.filterwarnings("ignore", message="Mixup and CutMix stand in one callback list")
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         runs = len(study.runs())
         task = progress.add_task(f"run 1 of {runs}", total=runs * study.max_epochs)
         for record in study.records(on_epoch_end=partial(progress.advance, task)):

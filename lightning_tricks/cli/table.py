@@ -44,7 +44,8 @@ def caption(*, num_seeds: int, train_size: int, validation_size: int) -> str:
     text = (
         f"Accuracy after the last epoch on {validation_size} validation images, {train_size} training images, mean of "
         f"{seeds}. Differences are from the baseline, in points, paired by seed; intervals are those of the corrected "
-        "resampled t, each for itself. The test part was not read."
+        'resampled t, each for itself. The test part was not read. The arm "all" has one image trick for each batch, '
+        "gradual warm-up and cosine decay."
     )
     if num_seeds < _DEMONSTRATION_BELOW:
         text += f" With {seeds} this is a demonstration, not evidence: take {_DEMONSTRATION_BELOW} or more to decide."

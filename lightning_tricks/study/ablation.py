@@ -16,6 +16,8 @@ from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from lightning_tricks.functional.checks import check_integer
+
 BASELINE = "baseline"
 
 
@@ -51,7 +53,8 @@ class Ablation:
         trainer_options: more arguments for each Trainer, for example ``accelerator``.
 
     Raises:
-        TypeError: if ``module_factory`` or ``datamodule`` cannot be called, or an arm is not an :class:`Arm`.
+        TypeError: if ``module_factory`` or ``datamodule`` cannot be called, an arm is not an :class:`Arm`, or a count
+            is not an integer.
         ValueError: if ``num_seeds`` or ``max_epochs`` is below 1, an arm is called ``"baseline"``, or
             ``trainer_options`` holds callbacks (they belong to an arm).
 
@@ -74,23 +77,24 @@ class Ablation:
     ) -> None:
         for name, factory in {"module_factory": module_factory, "datamodule": datamodule}.items():
             if not callable(factory):
-                raise TypeError(f"Ablation: expected `{name}` to be a function, but got {type(factory).__name__}.")
+                raise TypeError(f"Ablation needs {name} to be a function, but got {type(factory).__name__}")
         for name, arm in arms.items():
             if not isinstance(arm, Arm):
-                raise TypeError(f"Ablation: expected arm {name!r} to be an Arm, but got {type(arm).__name__}.")
+                raise TypeError(f"Ablation needs arm {name!r} to be an Arm, but got {type(arm).__name__}")
         if BASELINE in arms:
-            raise ValueError(f"Ablation: the name {BASELINE!r} is taken by the arm that the others are compared with.")
-        for name, count in {"num_seeds": num_seeds, "max_epochs": max_epochs}.items():
-            if count < 1:
-                raise ValueError(f"Ablation: expected `{name}` of at least 1, but got {count}.")
+            raise ValueError(
+                f"Ablation needs another name than {BASELINE!r}, that of the arm that the others are compared with"
+            )
         self.trainer_options = dict(trainer_options or {})
         if "callbacks" in self.trainer_options:
-            raise ValueError("Ablation: `trainer_options` holds callbacks; give them to the arms that they belong to.")
+            raise ValueError(
+                "Ablation needs trainer_options without callbacks; give those to the arms that they belong to"
+            )
         self.module_factory = module_factory
         self.datamodule = datamodule
         self.arms = {BASELINE: Arm(), **arms}
-        self.num_seeds = num_seeds
-        self.max_epochs = max_epochs
+        self.num_seeds = check_integer("Ablation", "num_seeds", num_seeds, low=1)
+        self.max_epochs = check_integer("Ablation", "max_epochs", max_epochs, low=1)
         self.metric = metric
 
     def runs(self) -> list[tuple[str, int]]:
@@ -135,7 +139,7 @@ class Ablation:
             validation_size = _num_samples(trainer.val_dataloaders, "validation")
         if self.metric not in results[0]:
             raise MisconfigurationException(
-                f"Ablation: the module logs no {self.metric!r} in validation_step, only {sorted(results[0])}."
+                f"Ablation needs {self.metric!r} to be logged in validation_step, but got {sorted(results[0])}"
             )
         return {
             "arm": arm,
@@ -169,7 +173,7 @@ def _seed_global_generators(seed: int) -> None:
 def _num_samples(loader: Any, part: str) -> int:
     samples = getattr(loader, "dataset", None)
     if not isinstance(samples, Sized):
-        raise TypeError(f"Ablation: expected one {part} DataLoader of a data set with a length, but got {loader!r}.")
+        raise TypeError(f"Ablation needs one {part} DataLoader of a data set with a length, but got {loader!r}")
     return len(samples)
 
 

@@ -63,15 +63,17 @@ def compare(
     for record in records:
         seeds = runs.setdefault(record["arm"], {})
         if record["seed"] in seeds:
-            raise ValueError(f"compare: arm {record['arm']!r} has two records of seed {record['seed']}.")
+            raise ValueError(
+                f"compare needs one record of a run, but arm {record['arm']!r} has two of seed {record['seed']}"
+            )
         seeds[record["seed"]] = record
     sizes = {(record["train_size"], record["validation_size"]) for seeds in runs.values() for record in seeds.values()}
     if len(sizes) > 1:
-        raise ValueError(f"compare: expected splits of one size, but got (training, validation) {sorted(sizes)}.")
+        raise ValueError(f"compare needs splits of one size, but got (training, validation) {sorted(sizes)}")
     reference = runs.get(baseline, {})
     for arm, seeds in runs.items():
         if not seeds.keys() & reference.keys():
-            raise ValueError(f"compare: arm {arm!r} shares no seed with the baseline {baseline!r}.")
+            raise ValueError(f"compare needs a seed of {baseline!r} for each arm, but {arm!r} shares none with it")
     return [_row(arm, seeds, reference, confidence) for arm, seeds in runs.items()]
 
 

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from lightning_tricks.functional.checks import check_integer, check_number
+
 
 def student_t_quantile(confidence: float, *, degrees: int) -> float:
     """The ``t`` with P(-t < T < t) = ``confidence`` for Student's T.
@@ -18,6 +20,7 @@ def student_t_quantile(confidence: float, *, degrees: int) -> float:
         The two-sided quantile, a positive number.
 
     Raises:
+        TypeError: if an argument is not a number, or ``degrees`` not an integer.
         ValueError: for a ``confidence`` outside (0, 1) or fewer than one degree of freedom.
 
     Example:
@@ -27,10 +30,8 @@ def student_t_quantile(confidence: float, *, degrees: int) -> float:
     References:
         Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"student_t_quantile: expected `confidence` in (0, 1), but got {confidence}.")
-    if degrees < 1:
-        raise ValueError(f"student_t_quantile: expected `degrees` of at least 1, but got {degrees}.")
+    check_number("student_t_quantile", "confidence", confidence, above=0, below=1)
+    check_integer("student_t_quantile", "degrees", degrees, low=1)
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
@@ -60,6 +61,7 @@ def corrected_interval(
         The lower and the upper end, in the unit of the differences.
 
     Raises:
+        TypeError: if a size is not an integer or ``confidence`` not a number.
         ValueError: if there is no difference, a size is not positive, or ``confidence`` is outside (0, 1).
 
     Example:
@@ -71,14 +73,10 @@ def corrected_interval(
         Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
     """
     if not differences:
-        raise ValueError("corrected_interval: expected at least one difference, but got none.")
-    if train_size < 1 or validation_size < 1:
-        raise ValueError(
-            f"corrected_interval: expected positive sizes, but got {train_size} training and {validation_size} "
-            "validation samples."
-        )
-    if not 0 < confidence < 1:
-        raise ValueError(f"corrected_interval: expected `confidence` in (0, 1), but got {confidence}.")
+        raise ValueError("corrected_interval needs at least one difference, but got none")
+    check_integer("corrected_interval", "train_size", train_size, low=1)
+    check_integer("corrected_interval", "validation_size", validation_size, low=1)
+    check_number("corrected_interval", "confidence", confidence, above=0, below=1)
     n = len(differences)
     if n == 1:
         return math.nan, math.nan

@@ -25,7 +25,7 @@ def finished(tmp_path_factory):
 
 def test_table_has_every_arm_and_the_caption(finished):
     stdout = finished[0].stdout
-    for arm in ("baseline", *digit_arms()):
+    for arm in ("baseline", *digit_arms(lr=0.01, max_epochs=1)):
         assert sum(f" {arm} " in line for line in stdout.splitlines() if "│" in line) == 1
     assert "With 2 seeds this is a demonstration" in " ".join(stdout.split())
 
@@ -42,7 +42,7 @@ def test_stderr_holds_the_progress_alone(finished):
 def test_csv_has_a_line_a_run(finished):
     rows = finished[1]
     assert [(row["arm"], row["seed"]) for row in rows] == [
-        (arm, seed) for seed in "01" for arm in ("baseline", *digit_arms())
+        (arm, seed) for seed in "01" for arm in ("baseline", *digit_arms(lr=0.01, max_epochs=1))
     ]
     assert {(row["metric"], row["train_size"], row["validation_size"]) for row in rows} == {("val_acc", "1077", "360")}
     assert all(0 <= float(row["value"]) <= 1 and float(row["seconds"]) > 0 for row in rows)

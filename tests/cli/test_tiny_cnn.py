@@ -13,8 +13,8 @@ def test_logits(n, channels, classes):
 
 
 def test_optimizer():
-    (group,) = TinyCNN(lr=0.02).configure_optimizers().param_groups
-    assert (group["lr"], group["momentum"], group["nesterov"], group["weight_decay"]) == (0.02, 0.9, True, 5e-4)
+    (group,) = TinyCNN(lr=0.02, weight_decay=3e-4).configure_optimizers().param_groups
+    assert (group["lr"], group["momentum"], group["nesterov"], group["weight_decay"]) == (0.02, 0.9, True, 3e-4)
     assert len(group["params"]) == len(list(TinyCNN().parameters()))
 
 

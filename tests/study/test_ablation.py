@@ -163,7 +163,8 @@ def test_a_run_prints_nothing(capfd):
 
 def test_a_metric_that_is_not_logged_is_an_error():
     with pytest.raises(
-        MisconfigurationException, match=r"logs no 'f1' in validation_step, only \['val_acc', 'weight'\]"
+        MisconfigurationException,
+        match=r"Ablation needs 'f1' to be logged in validation_step, but got \['val_acc', 'weight'\]",
     ):
         study({}, metric="f1").run("baseline", 0)
 
@@ -176,7 +177,7 @@ def test_several_loaders_are_refused(part, loader):
     setattr(Several, loader, lambda self: [DataLoader(self.train, batch_size=8)] * 2)
     module = type("M", (Module,), {"training_step": lambda self, batch, batch_idx: self.net[1].bias.sum()})
     module.validation_step = lambda self, batch, batch_idx, dataloader_idx=0: None
-    with pytest.raises(TypeError, match=f"expected one {part} DataLoader of a data set with a length, but got"):
+    with pytest.raises(TypeError, match=f"Ablation needs one {part} DataLoader of a data set with a length, but got"):
         Ablation(module, Several, {}, max_epochs=1, trainer_options=CPU).run("baseline", 0)
 
 
@@ -186,19 +187,21 @@ def test_an_unknown_arm_is_an_error():
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(TypeError, match="expected `datamodule` to be a function, but got Data"):
+    with pytest.raises(TypeError, match="Ablation needs datamodule to be a function, but got Data"):
         Ablation(Module, Data(seed=0), {})
-    with pytest.raises(TypeError, match="expected `module_factory` to be a function, but got NoneType"):
+    with pytest.raises(TypeError, match="Ablation needs module_factory to be a function, but got NoneType"):
         Ablation(None, Data, {})
-    with pytest.raises(TypeError, match="expected arm 'mixup' to be an Arm, but got list"):
+    with pytest.raises(TypeError, match="Ablation needs arm 'mixup' to be an Arm, but got list"):
         study({"mixup": []})
-    with pytest.raises(ValueError, match="the name 'baseline' is taken"):
+    with pytest.raises(ValueError, match="Ablation needs another name than 'baseline'"):
         study({"baseline": Arm()})
-    with pytest.raises(ValueError, match="expected `num_seeds` of at least 1, but got 0"):
+    with pytest.raises(ValueError, match="Ablation needs num_seeds to be at least 1, but got 0"):
         study({}, num_seeds=0)
-    with pytest.raises(ValueError, match="expected `max_epochs` of at least 1, but got -1"):
+    with pytest.raises(TypeError, match=r"Ablation needs num_seeds to be an integer, but got 2\.5"):
+        study({}, num_seeds=2.5)
+    with pytest.raises(ValueError, match="Ablation needs max_epochs to be at least 1, but got -1"):
         study({}, max_epochs=-1)
-    with pytest.raises(ValueError, match="`trainer_options` holds callbacks"):
+    with pytest.raises(ValueError, match="Ablation needs trainer_options without callbacks"):
         study({}, trainer_options={"callbacks": []})
 
 

@@ -58,12 +58,12 @@ def test_one_seed_has_no_interval():
 
 @pytest.mark.parametrize("records", [[record("mixup", 0, 0.5)], [record("baseline", 0, 0.5), record("mixup", 1, 0.5)]])
 def test_an_arm_without_a_partner_is_refused(records):
-    with pytest.raises(ValueError, match="arm 'mixup' shares no seed with the baseline 'baseline'"):
+    with pytest.raises(ValueError, match="compare needs a seed of 'baseline' for each arm, but 'mixup' shares none"):
         compare(records)
 
 
 def test_a_run_done_twice_is_refused():
-    with pytest.raises(ValueError, match="arm 'baseline' has two records of seed 0"):
+    with pytest.raises(ValueError, match="arm 'baseline' has two of seed 0"):
         compare([record("baseline", 0, 0.5), record("baseline", 0, 0.6)])
 
 

@@ -39,17 +39,17 @@ def test_quantile_approaches_the_normal_one():
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
 def test_confidence_outside_its_range_is_refused(confidence):
     with pytest.raises(
-        ValueError, match=rf"student_t_quantile: expected `confidence` in \(0, 1\), but got {confidence}"
+        ValueError, match=f"student_t_quantile needs confidence to be above 0 and below 1, but got {confidence}"
     ):
         student_t_quantile(confidence, degrees=2)
     with pytest.raises(
-        ValueError, match=rf"corrected_interval: expected `confidence` in \(0, 1\), but got {confidence}"
+        ValueError, match=f"corrected_interval needs confidence to be above 0 and below 1, but got {confidence}"
     ):
         corrected_interval([0.1], train_size=9, validation_size=3, confidence=confidence)
 
 
 def test_too_few_degrees_are_refused():
-    with pytest.raises(ValueError, match="expected `degrees` of at least 1, but got 0"):
+    with pytest.raises(ValueError, match="student_t_quantile needs degrees to be at least 1, but got 0"):
         student_t_quantile(0.95, degrees=0)
 
 
@@ -76,14 +76,16 @@ def test_equal_differences_have_an_interval_of_no_width():
 
 
 def test_no_difference_is_refused():
-    with pytest.raises(ValueError, match="expected at least one difference, but got none"):
+    with pytest.raises(ValueError, match="corrected_interval needs at least one difference, but got none"):
         corrected_interval([], train_size=9, validation_size=3)
 
 
-@pytest.mark.parametrize(("train_size", "validation_size"), [(0, 3), (9, 0)])
-def test_empty_parts_are_refused(train_size, validation_size):
-    with pytest.raises(ValueError, match=f"got {train_size} training and {validation_size} validation samples"):
-        corrected_interval([0.1, 0.2], train_size=train_size, validation_size=validation_size)
+@pytest.mark.parametrize("part", ["train_size", "validation_size"])
+def test_empty_parts_are_refused(part):
+    with pytest.raises(ValueError, match=f"corrected_interval needs {part} to be at least 1, but got 0"):
+        corrected_interval([0.1, 0.2], **({"train_size": 9, "validation_size": 3} | {part: 0}))
+    with pytest.raises(TypeError, match=f"corrected_interval needs {part} to be an integer, but got 0.25"):
+        corrected_interval([0.1, 0.2], **({"train_size": 9, "validation_size": 3} | {part: 0.25}))
 
 
 def test_interval_covers_under_its_model():

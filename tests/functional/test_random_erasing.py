@@ -115,6 +115,13 @@ def test_area_and_ratio_are_drawn_anew_until_they_fit(scale, ratio):
     assert abs(missed[10] - missed[1] ** 10) < 0.04
 
 
+def test_an_attempt_of_less_than_a_pixel_is_repeated():
+    # A share under 0.0104 rounds to nothing: one attempt in ten, and ten in a row never.
+    shares = {"size": (4, 6), "scale": (0.0, 0.1), "ratio": (1.0, 1.0)}
+    assert 0.08 < (boxes_of(attempts=1, **shares)[:, 2] == 0).mean() < 0.13
+    assert boxes_of(**shares)[:, 2:].all()
+
+
 def test_the_generator_advances_by_the_same_amount_whatever_fits():
     states = []
     for size, scale in [((64, 48), (0.1, 0.2)), ((5, 3), (1.0, 1.0))]:

@@ -17,12 +17,31 @@ from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
 from lightning_tricks.callbacks.randomness import batch_generator
 
+Observer = Callable[[Any, Any, "list[tuple[BatchHooks, Any]]"], None]
+
+
+def in_order(tricks: Sequence[BatchHooks]) -> list[tuple[BatchHooks, int]]:
+    """Returns the tricks in the order in which they apply, each with its ordinal among those of its class."""
+    seen: Counter[str] = Counter()
+    ordered = []
+    for trick in sorted(tricks, key=lambda trick: trick.comes_last):
+        ordered.append((trick, seen[trick.name]))
+        seen[trick.name] += 1
+    return ordered
+
+
+def generator_of(trick: BatchHooks, ordinal: int, *, seed: int, rank: int, batch: int) -> np.random.Generator:
+    """Returns what a trick draws from for one batch; its own seed goes before the run's."""
+    own = seed if trick.seed is None else trick.seed
+    return batch_generator(own, name=trick.name, ordinal=ordinal, rank=rank, batch=batch)
+
 
 class BatchRun:
     """Hands ``training_step`` the batch that the tricks have made of the one it was given.
 
     It is armed for one training batch at a time. The first call of ``training_step`` for that batch computes the new
-    one from what it receives; later calls (an optimizer's closure) get the same.
+    one from what it receives; later calls (an optimizer's closure) get the same. The ``observer`` of a batch is called
+    once with the batch as it was given, the new one, and each trick with what it has drawn.
     """
 
     def __init__(
@@ -36,13 +55,9 @@ class BatchRun:
                 "`dataloader_iter` and fetches its batches itself; take `batch` instead"
             )
         self.trainer = trainer
-        self.tricks = sorted(tricks, key=lambda trick: trick.comes_last)
+        self.tricks = tricks
         self.seed = seed
-        self._ordinals: list[int] = []
-        seen: Counter[str] = Counter()
-        for trick in self.tricks:
-            self._ordinals.append(seen[trick.name])
-            seen[trick.name] += 1
+        self.observer: Observer | None = None
         self._armed = False
         self._made: Any = None
         self._patch = MethodPatch(pl_module, "training_step", self._step)
@@ -65,7 +80,7 @@ class BatchRun:
 
     def disarm(self) -> None:
         """Makes ``training_step`` the module's own again until the next training batch."""
-        self._armed, self._made = False, None
+        self._armed, self._made, self.observer = False, None, None
 
     def close(self) -> None:
         """Puts the module's own ``training_step`` back."""
@@ -85,18 +100,17 @@ class BatchRun:
             kwargs[name] = self._made
         return training_step(*bound, **kwargs)
 
-    def _rewrite(self, batch: Any) -> Any:
+    def _rewrite(self, given: Any) -> Any:
         trainer = self.trainer
         batches_completed = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        for trick, ordinal in zip(self.tricks, self._ordinals, strict=True):
-            rng = batch_generator(
-                self.seed if trick.seed is None else trick.seed,
-                name=trick.name,
-                ordinal=ordinal,
-                rank=trainer.global_rank,
-                batch=batches_completed,
-            )
-            batch, _ = trick.rewrite(batch, rng, epoch=trainer.current_epoch)
+        batch, drawn = given, []
+        for trick, ordinal in in_order(self.tricks):
+            rng = generator_of(trick, ordinal, seed=self.seed, rank=trainer.global_rank, batch=batches_completed)
+            batch, params = trick.rewrite(batch, rng, epoch=trainer.current_epoch)
+            drawn.append((trick, params))
+        observer, self.observer = self.observer, None
+        if observer is not None:
+            observer(given, batch, drawn)
         return batch
 
 

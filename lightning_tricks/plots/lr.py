@@ -1,4 +1,4 @@
-"""Pictures of what the tricks do, without a training."""
+"""The learning rate of a run as a picture, without the run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lightning_tricks.callbacks.lr_driver import prepare
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.callbacks.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
+from lightning_tricks.plots.figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,8 +48,6 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['learning rate', 'factor']
     """
-    from matplotlib.figure import Figure
-
     check_number("plot_lr", "lr", lr, above=0)
     check_integer("plot_lr", "steps_per_epoch", steps_per_epoch, low=1)
     check_integer("plot_lr", "epochs", epochs, low=1)
@@ -66,7 +65,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     for factor in factors:
         product = [rate * share for rate, share in zip(product, factor, strict=True)]
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = new_figure("plot_lr", size=(7, 5))
     above, below = figure.subplots(2, sharex=True)
     above.plot(edges, [*product, product[-1]], drawstyle="steps-post", color="black")
     above.set_ylabel("learning rate")

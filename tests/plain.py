@@ -9,11 +9,10 @@ from torchmetrics import Accuracy
 
 
 class PlainModule(pl.LightningModule):
-    def __init__(self, num_classes=5, lr=0.1):
+    def __init__(self, num_classes=5, lr=0.1, size=(6, 4)):
         super().__init__()
         self.lr = lr
-        self.net = nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
-        self.net(torch.zeros(1, 3, 6, 4))
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * size[0] * size[1], num_classes))
         self.accuracy = Accuracy("multiclass", num_classes=num_classes)
 
     def forward(self, x):
@@ -30,8 +29,8 @@ class PlainModule(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
 
 
-def image_loader(n=32, batch_size=8, num_classes=5, shuffle=False, seed=0):
+def image_loader(n=32, batch_size=8, num_classes=5, shuffle=False, seed=0, size=(6, 4)):
     generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(n, 3, 6, 4, generator=generator)
+    images = torch.randn(n, 3, *size, generator=generator)
     labels = torch.randint(num_classes, (n,), generator=generator)
     return DataLoader(TensorDataset(images, labels), batch_size=batch_size, shuffle=shuffle)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup, SoftTarget
 from tests.plain import PlainModule, image_loader
+from tests.registry import BATCH_TRICKS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* stand in one callback list")
 
@@ -120,13 +121,23 @@ def test_beside_an_average_of_the_weights(make_trainer):
         assert "training_step" not in vars(module)
 
 
+SIZE = (16, 12)
+
+
+def every_trick():
+    """One of each, all in one list: 128 labels a sample."""
+    batch_tricks = {trick.name: trick for trick in (make() for make in BATCH_TRICKS.values())}
+    return [*batch_tricks.values(), GradualWarmup(epochs=1), CosineDecay()]
+
+
 class Compiled(PlainModule):
     def training_step(self, batch, batch_idx):
         x, y = batch
         return F.cross_entropy(self(x), y)
 
 
-def test_a_compiled_module_trains_as_the_plain_one_and_is_compiled_once(make_trainer):
+@pytest.mark.parametrize("make_tricks", [tricks, every_trick])
+def test_a_compiled_module_trains_as_the_plain_one_and_is_compiled_once(make_trainer, make_tricks):
     torch._dynamo.reset()
     results, graphs = [], []
 
@@ -136,9 +147,9 @@ def test_a_compiled_module_trains_as_the_plain_one_and_is_compiled_once(make_tra
 
     for compiled in (False, True):
         torch.manual_seed(0)
-        module = Compiled()
-        trainer = make_trainer(callbacks=tricks(), max_epochs=2)
-        trainer.fit(torch.compile(module, backend=backend, fullgraph=True) if compiled else module, image_loader())
+        module, loader = Compiled(size=SIZE), image_loader(size=SIZE)
+        trainer = make_trainer(callbacks=make_tricks(), max_epochs=2)
+        trainer.fit(torch.compile(module, backend=backend, fullgraph=True) if compiled else module, loader)
         results.append([parameter.detach().clone() for parameter in module.parameters()])
     for plain, compiled in zip(*results, strict=True):
         torch.testing.assert_close(plain, compiled)
@@ -164,8 +175,8 @@ DDP_SCRIPT = """
     import lightning.pytorch as pl
     import torch
     from torch.utils.data import DataLoader
-    from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup
     from tests.plain import PlainModule, image_loader
+    from tests.test_compositions import SIZE, every_trick
 
     class Recording(PlainModule):
         def training_step(self, batch, batch_idx):
@@ -173,28 +184,27 @@ DDP_SCRIPT = """
             return super().training_step(batch, batch_idx)
 
     if __name__ == "__main__":
-        out, seed = sys.argv[1:]
-        if seed != "none":
-            pl.seed_everything(int(seed), verbose=False)
-        module = Recording()
+        out = sys.argv[1]
+        pl.seed_everything(7, verbose=False)
+        module = Recording(size=SIZE)
         module.batches = []
         trainer = pl.Trainer(
             accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-            callbacks=[Mixup(alpha=1.0), CutMix(p=0.5), GradualWarmup(epochs=1), CosineDecay()],
+            callbacks=every_trick(),
         )
-        trainer.fit(module, image_loader())
+        trainer.fit(module, image_loader(size=SIZE))
         state = {"batches": module.batches, "weights": module.state_dict()}
         torch.save(state, f"{out}/{trainer.global_rank}.pt")
         trainer.strategy.barrier()
 """
 
 
-def run_ddp(tmp_path, seed):
+def run_ddp(tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(DDP_SCRIPT))
     root = Path(__file__).parents[1]
     subprocess.run(
-        [sys.executable, tmp_path / "script.py", tmp_path, seed],
+        [sys.executable, tmp_path / "script.py", tmp_path],
         env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         timeout=120,
@@ -206,7 +216,7 @@ def run_ddp(tmp_path, seed):
 @pytest.mark.slow
 def test_two_processes_draw_differently_and_end_with_equal_weights(tmp_path):
     """Both ranks load the same batches, so that what differs between them is what was drawn."""
-    first, second = run_ddp(tmp_path, "7")
+    first, second = run_ddp(tmp_path)
     for name, weights in first["weights"].items():
         if not name.startswith("accuracy"):
             assert torch.equal(weights, second["weights"][name])

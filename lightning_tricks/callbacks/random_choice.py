@@ -14,9 +14,9 @@ from lightning_tricks.functional.checks import check_number
 class RandomChoice(BatchTrick):
     """Applies one of its parts to each batch.
 
-    A part's own arguments hold: its ``p``, its epochs, its keys, its ``labels``. Parts may be choices themselves. Soft
-    targets carry as many labels as the part with the most needs, whichever was chosen, so that a compiled module meets
-    one form.
+    A part's own arguments hold: its ``p``, its epochs, its keys, its ``labels``. Parts may be choices themselves. Where
+    some part mixes, soft targets carry as many labels as the part with the most needs, whichever was chosen, so that a
+    compiled module meets one form.
 
     Args:
         tricks: the parts, at least one; each a batch trick without a ``seed``, since they draw from the choice's.
@@ -66,9 +66,14 @@ class RandomChoice(BatchTrick):
         trick = self.tricks[int(rng.choice(len(self.tricks), p=self.weights))]
         if not active:
             changes["active"] = False
+        if not self.num_components:
+            return trick.rewrite(batch, rng, epoch=epoch, **changes)
+        components = {"components": self.num_components} | changes
         if trick.num_components:
-            changes.setdefault("components", self.num_components)
-        return trick.rewrite(batch, rng, epoch=epoch, **changes)
+            return trick.rewrite(batch, rng, epoch=epoch, **components)
+        mixing = next(other for other in self.tricks if other.num_components)
+        batch, _ = mixing.rewrite(batch, rng, **components | {"active": False})  # only gives labels their form
+        return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):

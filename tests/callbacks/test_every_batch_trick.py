@@ -176,8 +176,7 @@ def test_a_module_trains_with_it_and_a_resumed_run_draws_the_same(make, make_tra
             return super().training_step(batch, batch_idx)
 
     def fit(max_epochs, ckpt_path=None):
-        module = Seen()
-        module.net[1] = torch.nn.Linear(C * H * W, 5)
+        module = Seen(size=(H, W))
         module.seen = []
         loader = torch.utils.data.DataLoader(
             torch.utils.data.TensorDataset(IMAGES, LABELS), batch_size=3, shuffle=False

@@ -28,7 +28,7 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
     if images.ndim < 3:
         raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
     n, (height, width) = len(images), images.shape[-2:]
-    boxes = torch.as_tensor(boxes, device=images.device)
+    boxes = torch.as_tensor(boxes).to(images.device, non_blocking=True)
     if boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool:
         raise TypeError(f"{trick} needs boxes of integers, but got {boxes.dtype}")
     if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:

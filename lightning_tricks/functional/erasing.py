@@ -52,7 +52,7 @@ def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -
         low, high = _range(images.dtype)
         if not all(float(number).is_integer() and low <= number <= high for number in numbers):
             raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")
-    fill = torch.tensor(numbers, dtype=images.dtype, device=images.device)
+    fill = torch.tensor(numbers, dtype=images.dtype).to(images.device, non_blocking=True)
     return fill.view(-1, *[1] * (images.ndim - 2))
 
 

@@ -62,7 +62,7 @@ def _weights(lam: float | Tensor | np.ndarray, images: Tensor) -> float | Tensor
     if isinstance(lam, Tensor | np.ndarray):
         # Weights below float32 would be rounded, and with them the mean of every image.
         dtype = torch.promote_types(images.dtype, torch.float32)
-        weights = torch.as_tensor(lam, dtype=dtype, device=images.device)
+        weights = torch.as_tensor(lam, dtype=dtype).to(images.device, non_blocking=True)
         if weights.shape != images.shape[:1]:
             raise ValueError(
                 f"mixup needs one lam, or one a sample for {len(images)}, but got shape {tuple(weights.shape)}"

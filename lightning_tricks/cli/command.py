@@ -1,24 +1,21 @@
 """The subcommands of ``lightning-tricks`` and their options."""
 
-import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveFloat, PositiveInt
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lightning_tricks.cli.arms import digit_arms
 from lightning_tricks.cli.digits import DigitsDataModule
 from lightning_tricks.cli.table import caption, comparison_table
 from lightning_tricks.cli.tiny_cnn import TinyCNN
-from lightning_tricks.study import Ablation, compare
-from lightning_tricks.study.ablation import BASELINE
+from lightning_tricks.study import Ablation
+from lightning_tricks.study.arm import BASELINE
 
 
 def ablate(
@@ -38,7 +35,7 @@ def ablate(
         batch_size: Images in a batch.
         lr: Learning rate of SGD with momentum 0.9, the same for all arms.
         accelerator: What to train on, as Lightning names it, for example cpu, gpu or auto.
-        out: Folder for runs.csv, with one line a run; it is made if need be. Nothing is written without it.
+        out: Folder for the finished runs, the table, a picture and a report; it is made if need be.
     """
     # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
     torch.set_num_threads(1)
@@ -47,15 +44,17 @@ def ablate(
         partial(DigitsDataModule, batch_size=batch_size),
         digit_arms(lr=lr, max_epochs=epochs),
         num_seeds=seeds,
+        directory=out,
         max_epochs=epochs,
         trainer_options={"accelerator": accelerator, "devices": 1},
     )
-    records = _run_with_progress(study)
+    result = study.run()
     if out is not None:
-        _write_csv(records, out / "runs.csv")
+        result.write(out)
     console = Console()
-    console.print(comparison_table(compare(records), baseline=BASELINE))
-    sizes = {name: records[0][name] for name in ("train_size", "validation_size")}
+    console.print(comparison_table(result.rows, baseline=BASELINE))
+    record = result.records[0]
+    sizes = {"train_size": record["train_size"], "validation_size": record["eval_size"]}
     console.print(caption(num_seeds=seeds, **sizes))
 
 
@@ -77,30 +76,3 @@ def run_command(args: Sequence[str] | None = None) -> None:
 def _underscored(word: str) -> str:
     name, equals, value = word.partition("=")
     return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
-
-
-def _run_with_progress(study: Ablation) -> list[dict[str, Any]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    records: list[dict[str, Any]] = []
-    # On stderr, so that a redirected table holds the table alone.
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        runs = len(study.runs())
-        task = progress.add_task(f"run 1 of {runs}", total=runs * study.max_epochs)
-        for record in study.records(on_epoch_end=partial(progress.advance, task)):
-            records.append(record)
-            progress.update(task, description=f"run {min(len(records) + 1, runs)} of {runs}")
-    return records
-
-
-def _write_csv(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)

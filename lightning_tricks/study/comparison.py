@@ -1,12 +1,14 @@
-"""Each arm of a study beside the baseline, paired by seed."""
+"""Each arm of a study beside the arm that it is compared with, paired by seed."""
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_tricks.study.statistics import corrected_interval
+from lightning_tricks.functional.checks import check_choice, check_number
+from lightning_tricks.study.arm import BASELINE
+from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm
 
 
 @dataclass(frozen=True)
@@ -15,81 +17,171 @@ class Comparison:
 
     Attributes:
         arm: the arm's name.
-        value: its metric, averaged over the seeds.
-        difference: the mean of its metric minus the baseline's of the same seed; 0 for the baseline itself.
-        low: lower end of the difference's interval; NaN with one seed.
+        reference: the arm that it is compared with; its own name for the baseline.
+        value: its metric, averaged over the seeds; NaN if a run diverged.
+        difference: the mean of its metric minus the reference's of the same seed; 0 for the baseline; NaN if a run of
+            either diverged.
+        low: lower end of the difference's interval, each row for itself; NaN with one seed.
         high: upper end.
-        seconds: the median training time of one run.
+        p_value: of "there is no difference", adjusted over the arms; NaN for the baseline.
+        verdict: ``"helps"``, ``"hurts"``, ``"no difference beyond ±margin"`` (the number in its place) or
+            ``"not shown with n seeds"``; empty for the baseline.
         num_seeds: how many seeds the row rests on.
+        diverged: how many of the arm's runs on those seeds ended with a metric or a weight that is not finite.
+        seconds: the median time of one run.
+        peak_memory: the median peak memory of one run in bytes; NaN where it could not be measured.
     """
 
     arm: str
+    reference: str
     value: float
     difference: float
     low: float
     high: float
-    seconds: float
+    p_value: float
+    verdict: str
     num_seeds: int
+    diverged: int
+    seconds: float
+    peak_memory: float
 
 
 def compare(
-    records: Iterable[Mapping[str, Any]], *, baseline: str = "baseline", confidence: float = 0.95
+    records: Iterable[Mapping[str, Any]],
+    *,
+    baseline: str = BASELINE,
+    references: Mapping[str, str] | None = None,
+    mode: str = "max",
+    confidence: float = 0.95,
+    margin: float | None = None,
 ) -> list[Comparison]:
-    """Compares every arm with the baseline, seed by seed.
+    """Compares every arm with its reference, seed by seed.
 
     A seed fixes the split, the first weights and the order of the data for all arms alike, so only the difference
-    within a seed is looked at; a seed that one of the two has not finished is left out of that arm's row.
+    within a seed is looked at; a seed that one of the two has not finished is left out of that arm's row. The interval
+    is that of the corrected resampled t. A verdict other than "not shown" needs a p-value, adjusted by Holm's method
+    over all arms and both kinds of claims, of at most 1 − ``confidence``: at most that share of studies makes any false
+    claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin.
+
+    A metric that is not finite in a run of the arm or of its reference leaves nothing to average: the row's difference
+    and interval are NaN and its verdict "not shown"; ``diverged`` says how often. Where all of an arm's and its
+    reference's values are whole counts out of ``eval_size``, as an accuracy is, the step of the metric is 1/eval_size.
 
     Args:
         records: the records of :class:`Ablation`, in any order.
-        baseline: the name of the arm that the others are compared with.
+        baseline: the arm that an arm is compared with unless ``references`` has another.
+        references: arm to the arm that it is compared with.
+        mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is.
         confidence: of the intervals, in (0, 1).
+        margin: the largest difference that does not matter, above 0; ``None`` for no claims of no difference.
 
     Returns:
         One row an arm, in the order of the arms' first record.
 
     Raises:
-        ValueError: if an arm shares no seed with the baseline, an (arm, seed) occurs twice, or the records come from
-            splits of different sizes.
+        TypeError: if ``mode`` is no string, or ``confidence`` or ``margin`` no number.
+        ValueError: if an (arm, seed) occurs twice, the records come from splits of different sizes, or an argument is
+            out of its range.
 
     Example:
         >>> def record(arm, seed, value):
-        ...     return dict(arm=arm, seed=seed, value=value, seconds=1.0, train_size=90, validation_size=30)
-        >>> rows = compare([record("baseline", 0, 0.5), record("mixup", 0, 0.75)])
-        >>> rows[1].arm, rows[1].difference
-        ('mixup', 0.25)
+        ...     return dict(arm=arm, seed=seed, value=value, seconds=1.0, train_size=90, eval_size=30)
+        >>> values = {"baseline": (0.50, 0.52, 0.51), "mixup": (0.75, 0.78, 0.76)}
+        >>> rows = compare([record(arm, seed, x) for arm in values for seed, x in enumerate(values[arm])])
+        >>> rows[1].arm, round(rows[1].difference, 3), rows[1].verdict
+        ('mixup', 0.253, 'helps')
     """
+    check_choice("compare", "mode", mode, ("max", "min"))
+    check_number("compare", "confidence", confidence, above=0, below=1)
+    if margin is not None:
+        check_number("compare", "margin", margin, above=0)
     runs: dict[str, dict[int, Mapping[str, Any]]] = {}
     for record in records:
         seeds = runs.setdefault(record["arm"], {})
         if record["seed"] in seeds:
-            raise ValueError(
-                f"compare needs one record of a run, but arm {record['arm']!r} has two of seed {record['seed']}"
-            )
+            raise ValueError(f"compare: arm {record['arm']!r} has two records of seed {record['seed']}.")
         seeds[record["seed"]] = record
-    sizes = {(record["train_size"], record["validation_size"]) for seeds in runs.values() for record in seeds.values()}
+    sizes = {(record["train_size"], record["eval_size"]) for seeds in runs.values() for record in seeds.values()}
     if len(sizes) > 1:
-        raise ValueError(f"compare needs splits of one size, but got (training, validation) {sorted(sizes)}")
-    reference = runs.get(baseline, {})
-    for arm, seeds in runs.items():
-        if not seeds.keys() & reference.keys():
-            raise ValueError(f"compare needs a seed of {baseline!r} for each arm, but {arm!r} shares none with it")
-    return [_row(arm, seeds, reference, confidence) for arm, seeds in runs.items()]
+        raise ValueError(f"compare: expected splits of one size, but got (training, evaluated) {sorted(sizes)}.")
+    against = {arm: arm if arm == baseline else (references or {}).get(arm, baseline) for arm in runs}
+    pairs = {arm: _Pair.of(runs[arm], runs.get(against[arm], {})) for arm in runs}
+    tests = {arm: pair.test() for arm, pair in pairs.items()}
+    claims = [_p_values(tests[arm], margin) for arm in runs if arm != baseline]
+    adjusted = dict(zip((arm for arm in runs if arm != baseline), holm(claims), strict=True))
+    rows = []
+    for arm, pair in pairs.items():
+        test, own = tests[arm], [record["value"] for record in pair.own]
+        low, high = test.interval(confidence) if test else (math.nan, math.nan)
+        verdict = ""
+        if arm == baseline:
+            low = high = 0.0
+        else:
+            better = test is not None and (test.mean > 0) == (mode == "max")
+            verdict = _verdict(adjusted[arm], 1 - confidence, better=better, margin=margin, num_seeds=len(own))
+        rows.append(
+            Comparison(
+                arm=arm,
+                reference=against[arm],
+                value=_mean(own),
+                difference=test.mean if test else math.nan,
+                low=low,
+                high=high,
+                p_value=adjusted[arm][0] if arm in adjusted else math.nan,
+                verdict=verdict,
+                num_seeds=len(own),
+                diverged=sum(bool(record.get("diverged")) for record in pair.own),
+                seconds=_median([record["seconds"] for record in pair.own]),
+                peak_memory=_median([record.get("peak_memory") or math.nan for record in pair.own]),
+            )
+        )
+    return rows
 
 
-def _row(
-    arm: str, seeds: Mapping[int, Mapping[str, Any]], reference: Mapping[int, Mapping[str, Any]], confidence: float
-) -> Comparison:
-    shared = sorted(seeds.keys() & reference.keys())
-    differences = [seeds[seed]["value"] - reference[seed]["value"] for seed in shared]
-    sizes = {name: seeds[shared[0]][name] for name in ("train_size", "validation_size")}
-    low, high = corrected_interval(differences, **sizes, confidence=confidence)
-    return Comparison(
-        arm=arm,
-        value=statistics.fmean(seeds[seed]["value"] for seed in shared),
-        difference=math.fsum(differences) / len(differences),
-        low=low,
-        high=high,
-        seconds=statistics.median(seeds[seed]["seconds"] for seed in shared),
-        num_seeds=len(shared),
-    )
+@dataclass(frozen=True)
+class _Pair:
+    """The runs of an arm and of its reference on the seeds that both have finished, seed by seed."""
+
+    own: list[Mapping[str, Any]]
+    reference: list[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, own: Mapping[int, Mapping[str, Any]], reference: Mapping[int, Mapping[str, Any]]) -> "_Pair":
+        shared = sorted(own.keys() & reference.keys())
+        return cls([own[seed] for seed in shared], [reference[seed] for seed in shared])
+
+    def test(self) -> CorrectedT | None:
+        """``None`` if there is no seed, or a run diverged."""
+        values = [(own["value"], other["value"]) for own, other in zip(self.own, self.reference, strict=True)]
+        if not values or not all(math.isfinite(value) for pair in values for value in pair):
+            return None
+        train_size, eval_size = self.own[0]["train_size"], self.own[0]["eval_size"]
+        # Single-precision metrics are off by less than a thousandth of a count up to ten thousand samples.
+        counts = [value * eval_size for pair in values for value in pair]
+        stepped = all(0 <= count <= eval_size and abs(count - round(count)) < 1e-3 for count in counts)
+        differences = [own - other for own, other in values]
+        resolution = 1 / eval_size if stepped else 0.0
+        return corrected_t(differences, train_size=train_size, eval_size=eval_size, resolution=resolution)
+
+
+def _p_values(test: CorrectedT | None, margin: float | None) -> list[float]:
+    if test is None:
+        return [1.0]
+    return [test.p_difference()] if margin is None else [test.p_difference(), test.p_equivalence(margin)]
+
+
+def _verdict(adjusted: Sequence[float], level: float, *, better: bool, margin: float | None, num_seeds: int) -> str:
+    if adjusted[0] <= level:
+        return "helps" if better else "hurts"
+    if len(adjusted) > 1 and adjusted[1] <= level:
+        return f"no difference beyond ±{margin:g}"
+    return f"not shown with {num_seeds} seed{'' if num_seeds == 1 else 's'}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else math.nan
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.median(known) if known else math.nan

@@ -1,99 +1,139 @@
-"""The interval of a mean difference over repeated random splits of one data set."""
+"""The mean difference over repeated random splits of one data set: its interval, and tests, many at once."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from lightning_tricks.functional.checks import check_integer, check_number
 
+@dataclass(frozen=True)
+class CorrectedT:
+    """The corrected resampled t of a mean difference.
 
-def student_t_quantile(confidence: float, *, degrees: int) -> float:
-    """The ``t`` with P(-t < T < t) = ``confidence`` for Student's T.
-
-    For whole degrees of freedom ν and t = √ν·tan θ that probability is a finite sum of powers of cos θ, and grows with
-    θ; bisection over θ in (0, π/2) inverts it.
-
-    Args:
-        confidence: the probability between −t and t, in (0, 1).
-        degrees: degrees of freedom ν, at least 1.
-
-    Returns:
-        The two-sided quantile, a positive number.
-
-    Raises:
-        TypeError: if an argument is not a number, or ``degrees`` not an integer.
-        ValueError: for a ``confidence`` outside (0, 1) or fewer than one degree of freedom.
-
-    Example:
-        >>> round(student_t_quantile(0.95, degrees=2), 3)
-        4.303
-
-    References:
-        Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    Attributes:
+        mean: of the differences.
+        standard_error: of that mean; NaN with one difference.
+        degrees: of freedom, the number of differences less one.
     """
-    check_number("student_t_quantile", "confidence", confidence, above=0, below=1)
-    check_integer("student_t_quantile", "degrees", degrees, low=1)
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _central_probability(middle, degrees) < confidence:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(degrees) * math.tan((low + high) / 2)
+
+    mean: float
+    standard_error: float
+    degrees: int
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """The two ends of the mean's interval; both NaN with one difference.
+
+        Args:
+            confidence: in (0, 1).
+
+        Raises:
+            ValueError: for a ``confidence`` outside (0, 1).
+        """
+        if not 0 < confidence < 1:
+            raise ValueError(f"CorrectedT: expected `confidence` in (0, 1), but got {confidence}.")
+        if self.degrees == 0:
+            return math.nan, math.nan
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(self.degrees, (1 + confidence) / 2)) * self.standard_error
+        return self.mean - half, self.mean + half
+
+    def p_difference(self) -> float:
+        """The two-sided p-value of "there is no difference"; 1 with one difference."""
+        return min(1.0, 2 * self._tail(abs(self.mean)))
+
+    def p_equivalence(self, margin: float) -> float:
+        """The p-value of "the difference is at least ``margin`` one way or the other": two one-sided tests.
+
+        Args:
+            margin: above 0, in the unit of the differences.
+        """
+        return self._tail(margin - abs(self.mean))
+
+    def _tail(self, distance: float) -> float:
+        """P(T ≥ distance / standard error)."""
+        if self.degrees == 0:
+            return 1.0
+        if self.standard_error == 0:
+            return 0.0 if distance > 0 else 1.0
+        from scipy.special import stdtr
+
+        return float(stdtr(self.degrees, -distance / self.standard_error))
 
 
-def corrected_interval(
-    differences: Sequence[float], *, train_size: int, validation_size: int, confidence: float = 0.95
-) -> tuple[float, float]:
-    """The corrected resampled t interval of a mean difference.
+def corrected_t(
+    differences: Sequence[float], *, train_size: int, eval_size: int, resolution: float = 0.0
+) -> CorrectedT:
+    """The corrected resampled t of differences from n random splits of the same data.
 
-    The n differences come from n random splits of the same data, so that their training parts overlap and the usual
-    s²/n is far too small. The correction takes s²·(1/n + validation_size/train_size) as the variance of the mean, with
-    n − 1 degrees of freedom. One difference alone has no interval: both ends are NaN.
+    Their training parts overlap, so that the usual s²/n is far too small as the variance of the mean; the correction
+    takes s²·(1/n + eval_size/train_size), with n − 1 degrees of freedom. A metric that comes in steps can differ by the
+    same step in a few splits by chance; s is therefore taken to be at least ``resolution``/√12, the standard deviation
+    of rounding to a step.
 
     Args:
-        differences: one number a split, each arm's metric minus the baseline's on that split.
+        differences: one finite number a split, each arm's metric minus its reference's on that split.
         train_size: samples in the training part of each split.
-        validation_size: samples in the part that the metric was computed on.
-        confidence: in (0, 1).
+        eval_size: samples in the part that the metric was computed on.
+        resolution: the step of the metric, 0 for one without steps.
 
     Returns:
-        The lower and the upper end, in the unit of the differences.
+        Mean, standard error and degrees of freedom, in the unit of the differences.
 
     Raises:
-        TypeError: if a size is not an integer or ``confidence`` not a number.
-        ValueError: if there is no difference, a size is not positive, or ``confidence`` is outside (0, 1).
+        ValueError: if there is no difference, or a size is not positive.
 
     Example:
-        >>> low, high = corrected_interval([0.01, 0.02, 0.03], train_size=900, validation_size=300)
-        >>> round(low, 4), round(high, 4)
-        (-0.0151, 0.0551)
+        >>> t = corrected_t([0.01, 0.02, 0.03], train_size=900, eval_size=300)
+        >>> [round(end, 4) for end in t.interval(0.95)]
+        [-0.0151, 0.0551]
 
     References:
         Nadeau and Bengio, Inference for the Generalization Error, Machine Learning 52, 2003.
     """
     if not differences:
-        raise ValueError("corrected_interval needs at least one difference, but got none")
-    check_integer("corrected_interval", "train_size", train_size, low=1)
-    check_integer("corrected_interval", "validation_size", validation_size, low=1)
-    check_number("corrected_interval", "confidence", confidence, above=0, below=1)
+        raise ValueError("corrected_t: expected at least one difference, but got none.")
+    if train_size < 1 or eval_size < 1:
+        raise ValueError(
+            f"corrected_t: expected positive sizes, but got {train_size} training and {eval_size} evaluated samples."
+        )
     n = len(differences)
-    if n == 1:
-        return math.nan, math.nan
     mean = math.fsum(differences) / n
-    variance = math.fsum((difference - mean) ** 2 for difference in differences) / (n - 1)
-    half = student_t_quantile(confidence, degrees=n - 1) * math.sqrt(variance * (1 / n + validation_size / train_size))
-    return mean - half, mean + half
+    if n == 1:
+        return CorrectedT(mean, math.nan, 0)
+    # Measured from the first, equal differences have a variance of exactly zero.
+    shifted = [difference - differences[0] for difference in differences]
+    centre = math.fsum(shifted) / n
+    variance = max(math.fsum((x - centre) ** 2 for x in shifted) / (n - 1), resolution**2 / 12)
+    return CorrectedT(mean, math.sqrt(variance * (1 / n + eval_size / train_size)), n - 1)
 
 
-def _central_probability(theta: float, degrees: int) -> float:
-    """P(-t < T < t) with t = √ν·tan θ."""
-    cosine, sine = math.cos(theta), math.sin(theta)
-    if degrees == 1:
-        return 2 * theta / math.pi
-    odd = degrees % 2
-    term = total = cosine if odd else 1.0
-    for k in range(2 + odd, degrees - 1, 2):
-        term *= (k - 1) / k * cosine**2
-        total += term
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
+def holm(p_values: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Holm's adjusted p-values of hypotheses that come in groups of which at most one member can be true.
+
+    The i-th smallest p is multiplied by the number of true hypotheses that there can still be, which is the number of
+    groups with a member among it and the larger ones, and is at least as large as the adjusted ones before it. With one
+    hypothesis a group that is Holm's step-down method; the count of logically related ones is Shaffer's. The chance of
+    any false rejection is at most the level.
+
+    Args:
+        p_values: the p-values, group by group.
+
+    Returns:
+        The adjusted ones in the same places, at most 1.
+
+    Example:
+        >>> holm([[0.01], [0.04], [0.03]])
+        [[0.03], [0.06], [0.06]]
+
+    References:
+        Holm, A Simple Sequentially Rejective Multiple Test Procedure, 1979; Shaffer, Modified Sequentially Rejective
+        Multiple Test Procedures, 1986.
+    """
+    order = sorted((p, i, j) for i, group in enumerate(p_values) for j, p in enumerate(group))
+    adjusted = [[1.0] * len(group) for group in p_values]
+    largest = 0.0
+    for step, (p, i, j) in enumerate(order):
+        candidates = len({group for _, group, _ in order[step:]})
+        largest = max(largest, min(1.0, candidates * p))
+        adjusted[i][j] = largest
+    return adjusted

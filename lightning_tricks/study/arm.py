@@ -1,0 +1,102 @@
+"""What an arm of a study is, and which arms answer which question."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+
+BASELINE = "baseline"
+RECIPE = "recipe"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one arm of a study does differently from the baseline.
+
+    Everything comes from a function, called anew for each run, since a callback may remember its last run.
+
+    Attributes:
+        callbacks: makes the arm's callbacks; ``None`` for none.
+        module_factory: makes the arm's module where that differs (another optimizer, a mixin); ``None`` for the study's
+            own. A study with an ``lr_grid`` calls it with ``lr=``.
+        prepare: called before the module is made, as ``prepare(datamodule, seed)``; ``callbacks`` and
+            ``module_factory`` then get what it returns as their first argument. This is where the teacher of a
+            distillation is trained: the datamodule is set up for fit, of the run's own seed, its ``val_dataloader()``
+            is empty and its ``test_dataloader()`` an error, so that the teacher sees the training part alone. Its time
+            and memory count as the arm's.
+
+    Example:
+        >>> from lightning_tricks import Mixup
+        >>> Arm(lambda: [Mixup()]).callbacks()
+        [...Mixup...]
+    """
+
+    callbacks: Callable[..., Sequence[pl.Callback]] | None = None
+    module_factory: Callable[..., pl.LightningModule] | None = None
+    prepare: Callable[[pl.LightningDataModule, int], Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("callbacks", "module_factory", "prepare"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise TypeError(f"Arm: expected `{name}` to be a function, but got {type(value).__name__}.")
+
+
+def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Callback]]]) -> dict[str, tuple[Arm, ...]]:
+    """The arms that a study trains: each a name and the tricks that it joins.
+
+    Args:
+        question: ``"screen"``: the baseline, and each trick alone; ``"recipe"``: the baseline, the whole recipe, and
+            the recipe less one trick at a time.
+        arms: the tricks by name; a function stands for an :class:`Arm` of the callbacks that it makes.
+
+    Returns:
+        The arms in running order.
+
+    Raises:
+        TypeError: if an arm is neither an :class:`Arm` nor a function, or its name is no string.
+        ValueError: for another question, a name that is empty or ``"baseline"``, a recipe of fewer than two tricks, or
+            one in which two tricks bring a module factory.
+    """
+    tricks: dict[str, Arm] = {}
+    for name, arm in arms.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Ablation: expected the names of arms to be strings, but got {name!r}.")
+        if not name.strip() or name == BASELINE:
+            raise ValueError(f"Ablation: {name!r} cannot be the name of an arm; {BASELINE!r} is what they differ from.")
+        if isinstance(arm, Arm):
+            tricks[name] = arm
+        elif callable(arm):
+            tricks[name] = Arm(arm)
+        else:
+            raise TypeError(
+                f"Ablation: expected arm {name!r} to be an Arm or a function that makes callbacks, such as "
+                f"`lambda: [Mixup()]`, but got {type(arm).__name__}."
+            )
+    if question == "screen":
+        return {BASELINE: (), **{name: (trick,) for name, trick in tricks.items()}}
+    if question != "recipe":
+        raise ValueError(f"Ablation: expected `question` to be 'screen' or 'recipe', but got {question!r}.")
+    if len(tricks) < 2:
+        raise ValueError(f"Ablation: a recipe needs at least two tricks, but got {list(tricks)}.")
+    if len(makers := [name for name, trick in tricks.items() if trick.module_factory is not None]) > 1:
+        raise ValueError(f"Ablation: a run has one module, but {makers} each bring a module factory of their own.")
+    less = {
+        f"{RECIPE} less {left_out}": tuple(trick for name, trick in tricks.items() if name != left_out)
+        for left_out in tricks
+    }
+    return {BASELINE: (), RECIPE: tuple(tricks.values()), **less}
+
+
+def references_of(question: str, arms: Mapping[str, tuple[Arm, ...]]) -> dict[str, str]:
+    """What each arm is compared with: a recipe less one trick with the recipe, all others with the baseline.
+
+    Args:
+        question: ``"screen"`` or ``"recipe"``.
+        arms: what :func:`arms_of` gives.
+
+    Returns:
+        Arm to arm, without the baseline.
+    """
+    return {arm: RECIPE if question == "recipe" and arm != RECIPE else BASELINE for arm in arms if arm != BASELINE}

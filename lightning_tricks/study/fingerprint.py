@@ -1,0 +1,96 @@
+"""What makes two studies the same study, in plain values."""
+
+import functools
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import nn
+
+
+def describe(value: object) -> Any:
+    """Plain values that are equal for equal settings, in every process.
+
+    Numbers, strings and containers of them stay; a function is its name with the numbers, strings and names in its
+    code, its defaults and what it closes over; a callback is its class and public attributes; any other object is its
+    class. A setting that only shows in another object's inside is not seen.
+
+    Args:
+        value: anything.
+
+    Returns:
+        What ``json`` can write.
+
+    Example:
+        >>> describe({"devices": 1, "path": print})
+        {'devices': 1, 'path': 'builtins.print'}
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [describe(item) for item in value]
+        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
+    if isinstance(value, functools.partial):
+        return {"function": describe(value.func), "args": describe(value.args), "keywords": describe(value.keywords)}
+    if isinstance(value, types.FunctionType):
+        return _describe_function(value)
+    if isinstance(value, types.MethodType):
+        return {"function": describe(value.__func__), "of": describe(value.__self__)}
+    if isinstance(value, pl.Callback):
+        public = {name: describe(item) for name, item in vars(value).items() if not name.startswith("_")}
+        return {"class": _name(type(value)), **public}
+    if isinstance(value, nn.Module):
+        return {"class": _name(type(value)), "structure": str(value)}
+    return _name(value) if hasattr(value, "__qualname__") else _name(type(value))
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Which settings of two descriptions differ, in words.
+
+    Args:
+        there: the one on disk.
+        here: the one at hand.
+
+    Returns:
+        ``"name: … there, … here"`` for each, joined by semicolons; empty if they are equal.
+    """
+    flat_there, flat_here = _flat(there), _flat(here)
+    names = [name for name in {**flat_there, **flat_here} if flat_there.get(name) != flat_here.get(name)]
+    shown = [f"{name}: {flat_there.get(name, 'none')} there, {flat_here.get(name, 'none')} here" for name in names]
+    return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _describe_function(function: types.FunctionType) -> Any:
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    words = _words(function.__code__)
+    inside = {"defaults": describe(function.__defaults__ or ()), "closure": describe(cells), "code": words}
+    return {"function": _name(function), **{name: item for name, item in inside.items() if item}}
+
+
+def _words(code: types.CodeType) -> list[Any]:
+    """The names, numbers and strings of a function's code, those of functions inside it too."""
+    words: list[Any] = list(code.co_names)
+    for constant in code.co_consts:
+        words += _words(constant) if isinstance(constant, types.CodeType) else [describe(constant)]
+    return words
+
+
+def _name(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        return {
+            path: text
+            for name, item in value.items()
+            for path, text in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
+    return {prefix: json.dumps(value)}

@@ -1,0 +1,146 @@
+"""One HTML page with everything that a study found and how it was done."""
+
+import base64
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from lightning_tricks.study.comparison import Comparison
+
+if TYPE_CHECKING:
+    from lightning_tricks.study.result import StudyResult
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, td.words, th.words { text-align: left; }
+td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; }
+.wide { overflow-x: auto; } img { max-width: 100%; }
+.warning { border-left: .4rem solid #d55e00; background: #fdf1e8; padding: .5rem 1rem; }
+"""
+
+_HOW_TO_READ = (
+    "<b>helps</b>, <b>hurts</b>: the arm differs from its reference, and would so seem by chance in few studies. "
+    "<b>No difference beyond ±margin</b>: the difference is smaller than the margin that was stated beforehand. "
+    "<b>Not shown with n seeds</b>: these runs decide nothing; it does not say that there is no difference.",
+    "The interval of a row holds for that row alone. The adjusted p-value is the smallest level at which the row would "
+    "still have a verdict after Holm's correction for the number of arms.",
+    "The metric is that of the weights after the last epoch, never that of the best epoch. A trick can need another "
+    "learning rate or a longer training than its baseline: the verdict is about the settings below.",
+)
+
+
+def html_report(result: "StudyResult") -> str:
+    """The page; its figure is inside, and it loads nothing.
+
+    Args:
+        result: of a study or of its confirmation.
+
+    Returns:
+        A whole HTML document.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
+    """
+    title = "Which tricks help?" if result.part == "validation" else "One trick on the test part"
+    parts = [
+        f"<h1>{title}</h1>",
+        f'<p class="warning">{escape(result.warning)}</p>' if result.warning else "",
+        *(f"<p>{escape(note)}</p>" for note in result.notes()),
+        f'<p><img alt="Differences with intervals" src="data:image/png;base64,{_picture(result)}"></p>',
+        "<h2>Arms</h2>",
+        _table(_ROW_COLUMNS, (_row(row) for row in result.rows), words=(0, 1, 6)),
+        "<h2>How to read it</h2>",
+        *(f"<p>{sentence}</p>" for sentence in _HOW_TO_READ),
+        "<h2>Settings</h2>",
+        _settings(result),
+        "<h2>Runs</h2>",
+        _runs(result.records),
+    ]
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(part for part in parts if part) + "\n</body></html>\n"
+    )
+
+
+_ROW_COLUMNS = (
+    "arm",
+    "against",
+    "mean",
+    "difference",
+    "interval",
+    "adjusted p",
+    "verdict",
+    "seeds",
+    "diverged",
+    "s a run",
+    "peak MB",
+)
+
+
+def _row(row: Comparison) -> list[str]:
+    if row.arm == row.reference:
+        paired = ["", f"{row.value:.4f}", "", "", "", ""]
+    else:
+        interval = "needs 2 seeds" if math.isnan(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
+        paired = [row.reference, f"{row.value:.4f}", f"{row.difference:+.4f}", interval]
+        paired += [f"{row.p_value:.3g}", row.verdict]
+    megabytes = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
+    return [row.arm, *paired, str(row.num_seeds), str(row.diverged), f"{row.seconds:.2f}", megabytes]
+
+
+def _settings(result: "StudyResult") -> str:
+    chosen = {"confidence": result.confidence, "margin": result.margin, "part": result.part}
+    seeds = sorted({record["seed"] for record in result.records})
+    if seeds:
+        chosen["seeds"] = f"{seeds[0]} to {seeds[-1]}"
+    versions = {name: _version(name) for name in ("lightning-tricks", "lightning", "torch")}
+    rows = [(name, str(value)) for name, value in {**chosen, **dict(_flat(result.settings)), **versions}.items()]
+    body = "".join(f'<tr><td>{escape(name)}</td><td class="long">{escape(value)}</td></tr>' for name, value in rows)
+    return f'<div class="wide"><table>{body}</table></div>'
+
+
+def _runs(records: Sequence[Mapping[str, Any]]) -> str:
+    if not records:
+        return "<p>None is finished.</p>"
+    columns = list(records[0])
+    return _table(columns, ([_cell(record[column]) for column in columns] for record in records), words=(0, 2))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int]) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        inside = (
+            f"<{tag}{' class=words' if place in words else ''}>{escape(cell)}</{tag}>"
+            for place, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(inside)}</tr>"
+
+    body = "\n".join(line("td", row) for row in rows)
+    return f'<div class="wide"><table>{line("th", columns)}\n{body}</table></div>'
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(value, Mapping) or not value:
+        return [(prefix, value)]
+    return [pair for name, item in value.items() for pair in _flat(item, f"{prefix} › {name}" if prefix else str(name))]
+
+
+def _picture(result: "StudyResult") -> str:
+    buffer = io.BytesIO()
+    result.figure().savefig(buffer, format="png", dpi=150)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed as a package"

@@ -1,0 +1,139 @@
+"""What a study found: rows, tables, a picture and a report."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_tricks.study.comparison import Comparison, compare
+from lightning_tricks.study.run_store import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DEMONSTRATION_BELOW = 10
+"""Fewer seeds than this are a demonstration."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """The finished runs of a study, or of its confirmation, and what follows from them.
+
+    Attributes:
+        records: one mapping of plain values a run; see :meth:`Ablation.records`.
+        missing: the (arm, seed) pairs that are not finished yet.
+        settings: plain values that say what the study is.
+        references: arm to the arm that it is compared with.
+        part: ``"validation"`` or ``"test"``, what the metric was computed on.
+        mode: ``"max"`` if a larger metric is better, ``"min"`` otherwise.
+        confidence: of the intervals and, less 1, the share of studies with a false verdict.
+        margin: the largest difference that does not matter; ``None`` if none was stated.
+    """
+
+    records: Sequence[Mapping[str, Any]]
+    missing: Sequence[tuple[str, int]]
+    settings: Mapping[str, Any]
+    references: Mapping[str, str]
+    part: str
+    mode: str
+    confidence: float
+    margin: float | None
+
+    @property
+    def rows(self) -> list[Comparison]:
+        """One row an arm."""
+        return compare(
+            self.records, references=self.references, mode=self.mode, confidence=self.confidence, margin=self.margin
+        )
+
+    @property
+    def num_seeds(self) -> int:
+        """How many seeds were asked for."""
+        return int(self.settings["num_seeds"])
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether there are too few seeds to decide by."""
+        return self.num_seeds < DEMONSTRATION_BELOW
+
+    @property
+    def warning(self) -> str:
+        """That the study is a demonstration, if it is one; otherwise empty."""
+        if not self.is_demonstration:
+            return ""
+        seeds = "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
+        return f"With {seeds} this is a demonstration, not evidence: take {DEMONSTRATION_BELOW} or more to decide."
+
+    def notes(self) -> list[str]:
+        """What the rows are and how far they carry, in plain sentences."""
+        seeds = "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
+        train_size, eval_size = (
+            (self.records[0][name] for name in ("train_size", "eval_size")) if self.records else (0, 0)
+        )
+        percent = f"{100 * self.confidence:g}%"
+        notes = [
+            f"{self.settings['metric']} after the last epoch on the {self.part} part ({eval_size} samples; trained on "
+            f"{train_size}), mean of {seeds}; {'larger' if self.mode == 'max' else 'smaller'} is better.",
+            "Differences are paired by seed: a seed fixes the split, the first weights and the order of the data for "
+            f"all arms. Intervals ({percent}) are those of the corrected resampled t, each for itself; verdicts are "
+            f"adjusted over the arms, so that at most {1 - self.confidence:.2g} of such studies make any false claim.",
+        ]
+        if self.part == "validation":
+            notes.append("The test part was not read.")
+        if diverged := [f"{row.arm} ({row.diverged} of {row.num_seeds})" for row in self.rows if row.diverged]:
+            notes.append(
+                f"Diverged runs: {', '.join(diverged)}. A run whose metric is not finite leaves its arm without a "
+                "difference; other diverged runs count with the metric that they ended with."
+            )
+        if self.missing:
+            notes.append(f"{len(self.missing)} runs are not finished yet; rows rest on the seeds that are.")
+        return notes
+
+    def table_csv(self) -> str:
+        """The rows as CSV."""
+        return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in self.rows])
+
+    def runs_csv(self) -> str:
+        """The runs as CSV."""
+        return _csv(list(self.records[0]) if self.records else [], self.records)
+
+    def figure(self) -> "Figure":
+        """The differences with their intervals; see :func:`~lightning_tricks.study.figure.plot_differences`."""
+        from lightning_tricks.study.figure import plot_differences
+
+        return plot_differences(self)
+
+    def html(self) -> str:
+        """One page with everything, which needs no other file."""
+        from lightning_tricks.study.report import html_report
+
+        return html_report(self)
+
+    def write(self, directory: Path | str) -> list[Path]:
+        """Writes ``table.csv``, ``runs.csv``, ``differences.png`` and ``report.html``.
+
+        Args:
+            directory: is made if need be.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            OSError: if they cannot be written.
+        """
+        directory = Path(directory)
+        texts = {"table.csv": self.table_csv(), "runs.csv": self.runs_csv(), "report.html": self.html()}
+        for name, text in texts.items():
+            write_atomically(directory / name, text)
+        self.figure().savefig(directory / "differences.png", dpi=150)
+        return [directory / name for name in (*texts, "differences.png")]
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -56,6 +56,8 @@ class StepDecay(Decay):
         if every_steps is not None:
             check_integer("StepDecay", "every_steps", every_steps, low=1)
         if milestones is not None:
+            if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+                raise TypeError(f"StepDecay needs milestones to be a list of numbers, but got {milestones!r}")
             milestones = [check_number("StepDecay", "each milestone", milestone, low=0) for milestone in milestones]
             if sorted(set(milestones)) != milestones:
                 raise ValueError(f"StepDecay needs increasing milestones, but got {milestones!r}")

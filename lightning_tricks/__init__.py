@@ -19,13 +19,14 @@ from lightning_tricks.callbacks.step_decay import StepDecay
 from lightning_tricks.optim.adabound import AdaBound
 from lightning_tricks.optim.param_groups import weight_decay_groups
 from lightning_tricks.optim.zero_gamma import zero_gamma
-from lightning_tricks.plots import plot_lr
+from lightning_tricks.plots import BatchPreview, plot_lr, preview
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 __all__ = [
     "RICAP",
     "AdaBound",
     "Augment",
+    "BatchPreview",
     "BatchTrick",
     "ConstantWarmup",
     "CosineDecay",
@@ -44,6 +45,7 @@ __all__ = [
     "StepDecay",
     "mixed_loss",
     "plot_lr",
+    "preview",
     "soft_labels",
     "weight_decay_groups",
     "zero_gamma",

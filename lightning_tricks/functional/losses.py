@@ -33,8 +33,7 @@ def soft_cross_entropy(
         \text{mean} = \sum_n \ell_n \Big/ \sum_n \sum_k w_{kn} \, c_{y_{kn}} [y_{kn} \ne \text{ignore}]
 
     where c are the class weights (1 if there are none). With one component of weight 1 these are the numbers of
-    ``torch.nn.functional.cross_entropy``, also where nothing is left to average over (NaN). A component of weight 0
-    counts for nothing, even where its logit is infinite.
+    ``torch.nn.functional.cross_entropy``, also where nothing is left to average over (NaN).
 
     Args:
         logits: floating, (C,), (N, C) or (N, C, d1, …).

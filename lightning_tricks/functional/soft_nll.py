@@ -1,7 +1,7 @@
 """The one kernel under every loss of soft class labels: K picks from the log-probabilities, no dense label matrix."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,6 +41,7 @@ def soft_nll_loss(
     Raises:
         ValueError: if the shapes do not fit, or an argument is out of range.
     """
+    check_reduction(reduction)
     dim = class_dim(scores)
     num_classes = scores.shape[dim]
     epsilon = uniform_share(label_smoothing, spread, num_classes)
@@ -51,62 +52,36 @@ def soft_nll_loss(
     labels = labels.masked_fill(ignored, 0)
     weights = weights.masked_fill(ignored, 0)
     counted = weights if class_weights is None else weights * class_weights[labels]
-    if not (epsilon or normalized or counted.requires_grad):
-        loss, _ = _PickFromLogits.apply(scores, labels, counted, dim)
-        return reduce_loss(loss, counted, reduction)
     log_probabilities = scores if normalized else torch.log_softmax(scores, dim)
-    loss = _pick(log_probabilities, labels, counted, dim)
+    # sign and divisor go to what needs no gradient: small batches feel every node of the graph
+    divisor = -counted.sum() if reduction == "mean" else -1
+    loss = log_probabilities.gather(dim, labels) * (counted / divisor)
     if epsilon:
-        uniform = log_probabilities
         if class_weights is not None:
-            uniform = uniform * class_weights.view(-1, *[1] * (scores.ndim - dim - 1))
-        total = weights.sum(dim)
-        uniform = -uniform.sum(dim).masked_fill(total == 0, 0) * total
-        loss = (1 - epsilon) * loss + epsilon / num_classes * uniform
-    return reduce_loss(loss, counted, reduction)
-
-
-def _pick(log_probabilities: Tensor, labels: Tensor, counted: Tensor, dim: int) -> Tensor:
-    """Returns −Σ_k counted_k · log p(labels_k); what counts for nothing does so even at log 0, where 0 · ∞ is NaN."""
-    picked = log_probabilities.gather(dim, labels).masked_fill(counted == 0, 0)
-    return -(picked * counted).sum(dim)
-
-
-class _PickFromLogits(torch.autograd.Function):
-    """:func:`_pick` after a log_softmax; the gradient, softmax · Σ_k counted_k − counted_k, is written only once."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(logits: Tensor, labels: Tensor, counted: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        log_probabilities = torch.log_softmax(logits, dim)
-        return _pick(log_probabilities, labels, counted, dim), log_probabilities
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        logits, labels, counted, ctx.dim = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(logits, output[1], labels, counted)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
-        logits, log_probabilities, labels, counted = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody differentiates once more
-            log_probabilities = torch.log_softmax(logits, ctx.dim)
-        picked = counted * gradient.unsqueeze(ctx.dim)
-        result = log_probabilities.exp() * picked.sum(ctx.dim, keepdim=True)
-        return result.scatter_add_(ctx.dim, labels, -picked), None, None, None
+            log_probabilities = log_probabilities * class_weights.view(-1, *[1] * (scores.ndim - dim - 1))
+        uniform = log_probabilities.sum(dim) * (weights.sum(dim) / divisor)
+        loss = (1 - epsilon) * loss.sum(dim) + epsilon / num_classes * uniform
+    elif reduction == "none":
+        loss = loss.sum(dim)
+    if reduction == "none":
+        return loss
+    if reduction == "mean" and loss.numel() == 0:
+        return loss.sum() / 0  # the mean of nothing is NaN, as in torch
+    return loss.sum()
 
 
 def reduce_loss(loss: Tensor, counted: Tensor, reduction: str) -> Tensor:
     """Reduces the losses; ``"mean"`` divides by the sum of ``counted``."""
+    check_reduction(reduction)
     if reduction == "none":
         return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "mean":
-        return loss.sum() / counted.sum()
-    raise ValueError(f'Expected `reduction` to be "mean", "sum" or "none", but got {reduction!r}.')
+    return loss.sum() if reduction == "sum" else loss.sum() / counted.sum()
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises for what is no reduction."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f'Expected `reduction` to be "mean", "sum" or "none", but got {reduction!r}.')
 
 
 def uniform_share(label_smoothing: float, spread: str, num_classes: int) -> float:

@@ -30,7 +30,7 @@ def _class_loss(
         return NotImplemented
     if size_average is not None or reduce is not None:
         raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
-    if not is_class_index(target):
+    if not is_class_index(target._labels):
         raise refusal(func.__name__, f"needs integer labels, not {target.dtype},")
     if label_smoothing and target.label_smoothing:
         raise SoftTargetError(
@@ -55,7 +55,8 @@ def _class_loss(
         for teacher, (temperature, teacher_weight, kl) in zip(target._teacher.unbind(0), target.teachers, strict=True):
             terms = terms + distillation_terms(input, teacher, temperature=temperature, weight=teacher_weight, kl=kl)
         loss = loss + reduce_loss(terms * counted, counted, reduction)
-    return loss.to(result_dtype(input))
+    dtype = result_dtype(input)
+    return loss if loss.dtype == dtype else loss.to(dtype)
 
 
 def _elementwise_loss(

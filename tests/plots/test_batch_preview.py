@@ -1,5 +1,7 @@
 import csv
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -197,18 +199,21 @@ def test_the_run_is_the_same_without_it(make_trainer):
 
 
 def test_nothing_is_kept(make_trainer):
-    preview, trick = BatchPreview(), Mixup()
-    observers = []
+    images = []
 
-    class Look(pl.Callback):
-        def on_train_batch_end(self, trainer, *_):
-            observers.append(trick._run.observer)
+    class Module(PlainModule):
+        def on_train_batch_start(self, batch, batch_idx):
+            images.append(weakref.ref(batch[0]))
 
-    before = set(vars(preview))
-    make_trainer(callbacks=[trick, preview, Look()]).fit(PlainModule(), image_loader())
-    assert observers == [None] * 4
-    assert set(vars(preview)) == before
-    assert not any(isinstance(value, torch.Tensor) for value in vars(preview).values())
+        def training_step(self, batch, batch_idx):
+            images.append(weakref.ref(batch[0]))
+            return super().training_step(batch, batch_idx)
+
+    trainer = make_trainer(callbacks=[Mixup(alpha=1.0), BatchPreview()])
+    trainer.fit(Module(), image_loader())
+    gc.collect()
+    assert len(images) == 8
+    assert [reference() for reference in images[:2]] == [None, None]
 
 
 def test_a_batch_that_is_no_picture_is_refused(make_trainer):

@@ -2,38 +2,49 @@ import math
 
 import pytest
 
-from lightning_tricks.study import compare, student_t_quantile
+from lightning_tricks.study import compare, corrected_t
 
 
-def record(arm, seed, value, seconds=1.0, train_size=90, validation_size=30):
-    sizes = {"train_size": train_size, "validation_size": validation_size}
-    return {"arm": arm, "seed": seed, "metric": "val_acc", "value": value, "seconds": seconds, **sizes}
+def record(arm, seed, value, seconds=1.0, train_size=90, eval_size=30, **more):
+    sizes = {"train_size": train_size, "eval_size": eval_size}
+    return {"arm": arm, "seed": seed, "metric": "val_acc", "value": value, "seconds": seconds, **sizes, **more}
+
+
+def records(**arms):
+    """One record for each value of each arm, seed by seed."""
+    return [record(arm, seed, value) for arm, values in arms.items() for seed, value in enumerate(values)]
 
 
 RECORDS = [
-    record("baseline", 0, 0.50, seconds=9.0),
-    record("mixup", 0, 0.60),
-    record("mixup", 1, 0.85, seconds=4.0),
-    record("baseline", 1, 0.80),
-    record("baseline", 2, 0.65),
-    record("mixup", 2, 0.65, seconds=2.0),
+    record("baseline", 0, 0.501, seconds=9.0),
+    record("mixup", 0, 0.601, peak_memory=3),
+    record("mixup", 1, 0.851, seconds=4.0, peak_memory=9),
+    record("baseline", 1, 0.801),
+    record("baseline", 2, 0.651),
+    record("mixup", 2, 0.651, seconds=2.0, peak_memory=None),
 ]
+GOOD = {"baseline": [0.5, 0.51, 0.52, 0.53], "mixup": [0.801, 0.811, 0.822, 0.83]}
+NOISY = [0.43, 0.61, 0.57, 0.46]
 
 
 def test_rows_are_paired_by_seed():
     baseline, mixup = compare(RECORDS)
-    assert (baseline.arm, baseline.num_seeds, mixup.arm, mixup.num_seeds) == ("baseline", 3, "mixup", 3)
-    assert baseline.value == pytest.approx(0.65)
-    assert (baseline.difference, baseline.low, baseline.high) == (0, 0, 0)
-    assert mixup.value == pytest.approx(0.70)
+    assert (baseline.arm, baseline.reference, baseline.num_seeds) == ("baseline", "baseline", 3)
+    assert (mixup.arm, mixup.reference, mixup.num_seeds) == ("mixup", "baseline", 3)
+    assert baseline.value == pytest.approx(0.651)
+    assert (baseline.difference, baseline.low, baseline.high, baseline.verdict) == (0, 0, 0, "")
+    assert math.isnan(baseline.p_value)
+    assert mixup.value == pytest.approx(0.701)
     assert mixup.difference == pytest.approx(0.05)
-    half = student_t_quantile(0.95, degrees=2) * 0.05 * math.sqrt(1 / 3 + 30 / 90)  # differences 0.10, 0.05, 0
-    assert (mixup.low, mixup.high) == pytest.approx((0.05 - half, 0.05 + half))
+    half = 4.302653 * 0.05 * math.sqrt(1 / 3 + 30 / 90)  # differences 0.10, 0.05, 0
+    assert (mixup.low, mixup.high) == pytest.approx((0.05 - half, 0.05 + half), abs=1e-6)
 
 
-def test_seconds_are_the_median():
+def test_costs_are_medians():
     baseline, mixup = compare(RECORDS)
     assert (baseline.seconds, mixup.seconds) == (1.0, 2.0)
+    assert mixup.peak_memory == 6
+    assert math.isnan(baseline.peak_memory)
 
 
 def test_confidence_and_baseline_are_obeyed():
@@ -41,34 +52,101 @@ def test_confidence_and_baseline_are_obeyed():
     wide = compare(RECORDS)[1]
     assert wide.low < narrow.low < narrow.high < wide.high
     assert compare(RECORDS, baseline="mixup")[0].difference == pytest.approx(-0.05)
+    assert compare(RECORDS, confidence=0.3)[1].verdict == "helps"
+    assert wide.verdict == "not shown with 3 seeds"
+
+
+def test_references_are_obeyed():
+    rows = compare(records(baseline=[0.1, 0.2], recipe=[0.5, 0.7], less=[0.4, 0.5]), references={"less": "recipe"})
+    assert [row.reference for row in rows] == ["baseline", "baseline", "recipe"]
+    assert [row.difference for row in rows] == pytest.approx([0, 0.45, -0.15])
+
+
+def test_verdicts():
+    (_, mixup) = compare(records(**GOOD))
+    assert (mixup.verdict, mixup.p_value < 0.001) == ("helps", True)
+    assert compare(records(**GOOD), mode="min")[1].verdict == "hurts"
+    worse = {"baseline": GOOD["mixup"], "mixup": GOOD["baseline"]}
+    assert compare(records(**worse))[1].verdict == "hurts"
+    assert compare(records(**worse), mode="min")[1].verdict == "helps"
+    close = records(baseline=GOOD["baseline"], same=[0.502, 0.512, 0.519, 0.531], noisy=NOISY)
+    assert [row.verdict for row in compare(close)[1:]] == ["not shown with 4 seeds"] * 2
+    assert [row.verdict for row in compare(close, margin=0.02)[1:]] == [
+        "no difference beyond ±0.02",
+        "not shown with 4 seeds",
+    ]
+    assert compare(close, margin=0.001)[1].verdict == "not shown with 4 seeds"
+    assert compare(records(**GOOD), margin=2.0)[1].verdict == "helps"
+
+
+def test_p_values_are_adjusted_over_the_arms():
+    alone = compare(records(**GOOD))[1].p_value
+    five = compare(records(**GOOD, **{f"noisy{i}": NOISY for i in range(4)}))
+    assert five[1].p_value == pytest.approx(5 * alone)
+    test = corrected_t([0.301, 0.301, 0.302, 0.3], train_size=90, eval_size=30)
+    assert alone == pytest.approx(test.p_difference())
 
 
 def test_a_seed_without_its_partner_is_left_out():
     mixup = compare([*RECORDS, record("mixup", 3, 0.0)])[1]
     assert mixup.num_seeds == 3
-    assert mixup.value == pytest.approx(0.70)
+    assert mixup.value == pytest.approx(0.701)
 
 
 def test_one_seed_has_no_interval():
     row = compare([record("baseline", 0, 0.5), record("mixup", 0, 0.75)])[1]
-    assert row.difference == 0.25
+    assert (row.difference, row.verdict) == (0.25, "not shown with 1 seed")
     assert math.isnan(row.low)
     assert math.isnan(row.high)
 
 
-@pytest.mark.parametrize("records", [[record("mixup", 0, 0.5)], [record("baseline", 0, 0.5), record("mixup", 1, 0.5)]])
-def test_an_arm_without_a_partner_is_refused(records):
-    with pytest.raises(ValueError, match="compare needs a seed of 'baseline' for each arm, but 'mixup' shares none"):
-        compare(records)
+@pytest.mark.parametrize("runs", [[record("mixup", 0, 0.5)], [record("baseline", 0, 0.5), record("mixup", 1, 0.5)]])
+def test_an_arm_without_a_partner_rests_on_no_seed(runs):
+    mixup = compare(runs)[-1]
+    assert (mixup.num_seeds, mixup.verdict) == (0, "not shown with 0 seeds")
+    assert math.isnan(mixup.difference)
+    assert math.isnan(mixup.value)
 
 
-def test_a_run_done_twice_is_refused():
-    with pytest.raises(ValueError, match="arm 'baseline' has two of seed 0"):
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_diverged_arm_is_a_row_without_a_difference(bad):
+    runs = records(**GOOD, diverged=[0.7, 0.7, 0.7, 0.7], good=GOOD["mixup"])
+    runs[8] |= {"value": bad, "diverged": True}
+    _, mixup, diverged, good = compare(runs, margin=0.1)
+    assert (diverged.num_seeds, diverged.diverged, diverged.verdict) == (4, 1, "not shown with 4 seeds")
+    assert math.isnan(diverged.difference)
+    assert math.isnan(diverged.low)
+    assert not math.isfinite(diverged.value)
+    assert (mixup.verdict, good.verdict, good.diverged) == ("helps", "helps", 0)
+
+
+def test_a_diverged_baseline_leaves_no_difference():
+    runs = records(baseline=[0.5, math.nan], mixup=[0.5, 0.6])
+    assert math.isnan(compare(runs)[1].difference)
+
+
+def test_a_metric_in_steps_cannot_agree_by_chance():
+    # One more of 30 right in both splits; a metric without steps that agrees to the last digit is another matter.
+    steps = records(baseline=[15 / 30, 18 / 30], mixup=[16 / 30, 19 / 30])
+    assert compare(steps)[1].verdict == "not shown with 2 seeds"
+    smooth = records(baseline=[0.5, 0.515625], mixup=[0.765625, 0.78125])
+    assert compare(smooth)[1].verdict == "helps"
+    # Identical arms show nothing, and no difference beyond a margin that is more than the metric's step.
+    same = records(baseline=[15 / 30] * 10, mixup=[15 / 30] * 10)
+    assert compare(same)[1].verdict == "not shown with 10 seeds"
+    assert compare(same, margin=0.03)[1].verdict == "no difference beyond ±0.03"
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="arm 'baseline' has two records of seed 0"):
         compare([record("baseline", 0, 0.5), record("baseline", 0, 0.6)])
-
-
-def test_splits_of_two_sizes_are_refused():
     with pytest.raises(
-        ValueError, match=r"splits of one size, but got \(training, validation\) \[\(90, 30\), \(91, 30\)\]"
+        ValueError, match=r"splits of one size, but got \(training, evaluated\) \[\(90, 30\), \(91, 30\)\]"
     ):
         compare([record("baseline", 0, 0.5), record("mixup", 0, 0.5, train_size=91)])
+    with pytest.raises(ValueError, match="mode to be one of 'max', 'min', but got 'best'"):
+        compare(RECORDS, mode="best")
+    with pytest.raises(ValueError, match="margin to be above 0, but got 0"):
+        compare(RECORDS, margin=0)
+    with pytest.raises(ValueError, match="confidence to be above 0 and below 1, but got 95"):
+        compare(RECORDS, confidence=95)

@@ -50,8 +50,6 @@ class LRDriver:
         self._checked_epoch = -1
         self._seen_counts: list[int] = []
         self._seen_global_step = 0
-        callbacks = bare_monitors(trainer.callbacks)
-        trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
 
     @property
     def counts(self) -> list[int] | None:
@@ -88,6 +86,8 @@ class LRDriver:
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
         self._checked_epoch = trainer.current_epoch
+        callbacks = bare_monitors(self._trainer.callbacks)
+        self._trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
         self.refresh(trainer)
 
     def refresh(self, trainer: pl.Trainer) -> None:

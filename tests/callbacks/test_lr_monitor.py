@@ -92,6 +92,16 @@ def test_a_monitor_from_the_module(make_trainer):
     assert logger.of("lr-SGD") == pytest.approx(module.used, abs=1e-12)
 
 
+def test_a_monitor_that_another_callback_adds(make_trainer):
+    class Adding(pl.Callback):
+        def setup(self, trainer, pl_module, stage):
+            trainer.callbacks = [*trainer.callbacks, LearningRateMonitor("step")]
+
+    module = RecordingModule(scheduled)
+    logger = fit(make_trainer, module, [GradualWarmup(epochs=1), Adding()])
+    assert logger.of("lr-SGD") == pytest.approx(module.used, abs=1e-12)
+
+
 def test_momentum_that_a_scheduler_cycles(make_trainer):
     def configure(module):
         optimizer = RecordingSGD(module.parameters(), lr=0.1, momentum=0.9)

@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import BackboneFinetuning, ModelCheckpoint, OnExceptionCheckpoint
 from torch.optim import lr_scheduler as schedulers
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -165,6 +165,29 @@ def test_two_optimizers_without_a_record_warn(make_trainer, tmp_path):
     with pytest.warns(UserWarning, match="holds no step counts .* which of the 2 optimizers"):
         resumed = start(make_trainer, [GradualWarmup(steps=4)], path, module=ManualModule(two_optimizers, steps=(1, 1)))
     assert used_by_each(resumed)[0][:4] == pytest.approx([0.025, 0.05, 0.075, 0.1], abs=1e-12)
+
+
+class BackboneModule(RecordingModule):
+    def __init__(self):
+        super().__init__(lambda module: RecordingSGD(module.net.parameters(), lr=0.1))
+        self.backbone = torch.nn.Linear(3, 3)
+
+    def training_step(self, batch, batch_idx):
+        return self.net(self.backbone(batch[0])).square().mean()
+
+
+def test_resumed_after_a_group_was_added(make_trainer, tmp_path):
+    path = tmp_path / "unfrozen.ckpt"
+
+    def callbacks():
+        return [*tricks(), BackboneFinetuning(unfreeze_backbone_at_epoch=1, lambda_func=lambda _: 1.5)]
+
+    torch.manual_seed(0)
+    whole = start(make_trainer, [*callbacks(), Saving("on_train_batch_end", path, 8)], module=BackboneModule())
+    resumed = start(make_trainer, callbacks(), path, module=BackboneModule())
+    used = whole.trainer.optimizers[0].used
+    assert [len(rates) for rates in used] == [1] * 5 + [2] * 15
+    assert resumed.trainer.optimizers[0].used == used[8:]
 
 
 # What a checkpoint holds

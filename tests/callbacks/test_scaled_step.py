@@ -245,6 +245,23 @@ def test_a_tensor_that_is_set_during_the_step_is_the_new_nominal_rate(in_place):
     assert rate.item() == (0.7 if in_place else 0.1)
 
 
+@pytest.mark.filterwarnings("ignore:.*")  # torch's own, of the compiler
+def test_a_compiled_step_reads_the_scaled_tensor():
+    rate = torch.tensor(0.1, dtype=torch.float64)
+    parameter = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([parameter], lr=rate, foreach=False)
+    step = attach(optimizer)
+    compiled = torch.compile(lambda: optimizer.step(), backend="eager")
+    moves = []
+    for _ in range(3):
+        before = parameter.item()
+        parameter.grad = torch.ones_like(parameter)
+        compiled()
+        moves.append(before - parameter.item())
+    assert moves == pytest.approx([0.2, 0.3, 0.4], abs=1e-12)
+    assert (rate.item(), step.count) == (0.1, 3)
+
+
 # Steps that end badly
 
 

@@ -47,7 +47,7 @@ def soft_nll_loss(
     epsilon = uniform_share(label_smoothing, spread, num_classes)
     if scores.dtype != compute_dtype(scores):
         scores = scores.to(compute_dtype(scores))
-    labels, weights = _components(scores, labels, weights, dim)
+    labels, weights = _components(scores, labels, weights, dim)  # (K, *target shape)
     ignored = labels == ignore_index
     labels = labels.masked_fill(ignored, 0)
     weights = weights.masked_fill(ignored, 0)
@@ -55,11 +55,11 @@ def soft_nll_loss(
     log_probabilities = scores if normalized else torch.log_softmax(scores, dim)
     # sign and divisor go to what needs no gradient: small batches feel every node of the graph
     divisor = -counted.sum() if reduction == "mean" else -1
-    loss = log_probabilities.gather(dim, labels) * (counted / divisor)
+    loss = log_probabilities.gather(dim, labels.transpose(0, dim)) * (counted / divisor).transpose(0, dim)
     if epsilon:
         if class_weights is not None:
             log_probabilities = log_probabilities * class_weights.view(-1, *[1] * (scores.ndim - dim - 1))
-        uniform = log_probabilities.sum(dim) * (weights.sum(dim) / divisor)
+        uniform = log_probabilities.sum(dim) * (weights.sum(0) / divisor)
         loss = (1 - epsilon) * loss.sum(dim) + epsilon / num_classes * uniform
     elif reduction == "none":
         loss = loss.sum(dim)
@@ -123,7 +123,7 @@ def class_dim(scores: Tensor) -> int:
 def _components(
     scores: Tensor, labels: Tensor | Sequence[Tensor], weights: Tensor | Sequence[Tensor], dim: int
 ) -> tuple[Tensor, Tensor]:
-    """Returns labels and weights with the components where the scores have their classes."""
+    """Returns labels and weights stacked, checked and in the dtypes that the kernel needs."""
     labels = labels if isinstance(labels, Tensor) else torch.stack(list(labels))
     weights = weights if isinstance(weights, Tensor) else torch.stack(list(weights))
     shape = scores.shape[:dim] + scores.shape[dim + 1 :]
@@ -132,8 +132,6 @@ def _components(
             f"Expected labels and weights of shape (K, {', '.join(map(str, shape))}) for logits of shape "
             f"{tuple(scores.shape)}, but got {tuple(labels.shape)} and {tuple(weights.shape)}."
         )
-    if dim:
-        labels, weights = labels.transpose(0, dim), weights.transpose(0, dim)
     if labels.dtype != torch.int64:
         labels = labels.long()
     return labels, weights if weights.dtype == scores.dtype else weights.to(scores.dtype)

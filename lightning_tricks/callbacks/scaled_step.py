@@ -112,7 +112,11 @@ class ScaledStep:
         def closure_at_nominal(*args: Any, **kwargs: Any) -> Any:
             was_scaled = bool(self._scaled)
             self._restore()
-            result = closure(*args, **kwargs)
+            try:
+                result = closure(*args, **kwargs)
+            except BaseException:
+                self._depth = 0  # the step ends here too; whoever catches this may step again
+                raise
             if was_scaled:
                 self._scale()
             return result

@@ -300,6 +300,25 @@ def test_a_closure_that_raises_leaves_the_nominal_rate():
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
+def test_a_closure_that_raises_can_be_tried_again():
+    optimizer = RecordingSGD(parameters(1), lr=0.1)
+    step = attach(optimizer)
+    calls = []
+
+    def closure():
+        calls.append(optimizer.param_groups[0]["lr"])
+        if len(calls) == 1:
+            raise MemoryError("full")
+        return backward(optimizer)
+
+    with pytest.raises(MemoryError, match="full"):
+        optimizer.step(closure)
+    optimizer.step(closure)
+    assert optimizer.used == [[pytest.approx(0.2)]]
+    assert calls == [0.1, 0.1]
+    assert (step.count, optimizer.param_groups[0]["lr"]) == (1, 0.1)
+
+
 def test_where_it_is_not_active_the_step_is_left_alone():
     optimizer = RecordingSGD(parameters(1), lr=0.1)
     step = attach(optimizer, is_active=lambda: False)

@@ -22,8 +22,8 @@ class Arm:
             own. A study with an ``lr_grid`` calls it with ``lr=``.
         prepare: called before the module is made, as ``prepare(datamodule, seed)``; ``callbacks`` and
             ``module_factory`` then get what it returns as their first argument. This is where the teacher of a
-            distillation is trained: the datamodule is set up for fit, of the run's own seed, its ``val_dataloader()``
-            is empty and its ``test_dataloader()`` an error, so that the teacher sees the training part alone. Its time
+            distillation is trained: the datamodule is set up for fit, of the run's own seed, and has
+            neither validation nor test loaders, so that the teacher sees the training part alone. Its time
             and memory count as the arm's.
 
     Example:

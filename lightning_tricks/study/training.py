@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -176,15 +177,13 @@ def isolated_generators() -> Iterator[None]:
 def _training_alone(datamodule: pl.LightningDataModule) -> pl.LightningDataModule:
     """Sets a datamodule up for fit and takes all but its training part away."""
 
-    def nothing() -> list[Any]:
-        return []
-
     def refuse() -> None:
         raise MisconfigurationException("Ablation: `prepare` may see the training part alone.")
 
     datamodule.prepare_data()
     datamodule.setup("fit")
-    datamodule.val_dataloader = nothing  # type: ignore[method-assign]
+    # As if it had none, so that a training of the teacher with this datamodule goes without validation.
+    datamodule.val_dataloader = MethodType(pl.LightningDataModule.val_dataloader, datamodule)  # type: ignore[method-assign]
     datamodule.test_dataloader = datamodule.predict_dataloader = refuse  # type: ignore[method-assign]
     return datamodule
 
@@ -219,6 +218,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
+            warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
             warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
             yield
     finally:

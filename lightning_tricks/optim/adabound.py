@@ -1,5 +1,6 @@
 """AdaBound: Adam whose rates close in on those of SGD."""
 
+import math
 from collections.abc import Callable
 from typing import Any, overload
 
@@ -192,10 +193,15 @@ def _scalars(step: Any, lr: Any, group: dict[str, Any]) -> tuple[Any, Any, Any]:
     in c, so that an lr of 0 is no division by 0, and the tensors are passed over once less.
     """
     beta1, beta2 = group["betas"]
-    correction = (1 - beta2**step) ** 0.5 / (1 - beta1**step)
-    centre = correction * group["base_lr"] / group["final_lr"]
+    correction = (1 - _power(beta2, step)) ** 0.5 / (1 - _power(beta1, step))
+    centre = correction * (group["base_lr"] / group["final_lr"])
     ratio = group["gamma"] * step / (group["gamma"] * step + 1)
     return lr * correction, centre * ratio, centre / ratio
+
+
+def _power(beta: float, step: Any) -> Any:
+    """beta**step; of a tensor in the one form that inductor computes once, and not again for every vector of a loop."""
+    return beta**step if not isinstance(step, Tensor) or beta == 0 else (step.double() * math.log(beta)).exp()
 
 
 def _number(value: Any) -> Any:

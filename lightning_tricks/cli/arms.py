@@ -1,10 +1,13 @@
-"""The arms of the command's study: each trick alone, and all that go together."""
+"""The tricks that the command knows by name."""
 
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import lightning.pytorch as pl
-import torch
+from torchvision.transforms import v2
 
+from lightning_tricks.callbacks.augment import Augment
 from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
@@ -18,58 +21,87 @@ from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.callbacks.random_erasing import RandomErasing
 from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
-from lightning_tricks.cli.tiny_cnn import TinyCNN
-from lightning_tricks.optim.adabound import AdaBound
-from lightning_tricks.optim.param_groups import weight_decay_groups
-from lightning_tricks.study import Arm
+from lightning_tricks.cli.names import unknown_name
 
 
-class AdaBoundCNN(TinyCNN):
-    """The same net under AdaBound, with AdaBound's own learning rates."""
+@dataclass(frozen=True)
+class Trick:
+    """What ``--tricks NAME`` means.
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdaBound with the weight decay of the others."""
-        return AdaBound(self.parameters(), weight_decay=self.weight_decay)
+    Attributes:
+        summary: a few words for ``--help``.
+        callbacks: makes its callbacks for a run of so many epochs.
+        module: what it changes of the module's own arguments.
+    """
+
+    summary: str
+    callbacks: Callable[[int], Sequence[pl.Callback]] = lambda epochs: ()
+    module: Mapping[str, Any] = field(default_factory=dict)
 
 
-class WeightsDecayedCNN(TinyCNN):
-    """The same net with weight decay on its weights alone."""
+# Lengths are shares of the run or of the image, so that one setting suits a dozen epochs of 8 x 8 and 300 of 224 x 224.
+TRICKS: dict[str, Trick] = {
+    "mixup": Trick("blends each image with another", lambda epochs: [Mixup()]),
+    "cutmix": Trick("pastes a box of another image", lambda epochs: [CutMix()]),
+    "mixup_or_cutmix": Trick("one of the two, by chance", lambda epochs: [RandomChoice([Mixup(), CutMix()])]),
+    "ricap": Trick("patches four crops together", lambda epochs: [RICAP()]),
+    "mosaic": Trick("shows four whole images", lambda epochs: [Mosaic()]),
+    "cutout": Trick("blanks a square of half the side", lambda epochs: [Cutout(length=0.5)]),
+    "random_erasing": Trick("blanks a rectangle of half of the images", lambda epochs: [RandomErasing()]),
+    "affine": Trick("turns, shifts and scales a little", lambda epochs: [Augment(_affine())]),
+    "warmup": Trick("raises the rate over a tenth of the run", lambda epochs: [GradualWarmup(epochs=0.1 * epochs)]),
+    "constant_warmup": Trick(
+        "a tenth of the rate for a tenth of the run", lambda epochs: [ConstantWarmup(epochs=0.1 * epochs)]
+    ),
+    "cosine": Trick("lowers the rate along a cosine", lambda epochs: [CosineDecay()]),
+    "step": Trick("a tenth of the rate after each third", lambda epochs: [StepDecay(every_epochs=epochs / 3)]),
+    "polynomial": Trick("lowers the rate along a line", lambda epochs: [PolynomialDecay()]),
+    "linear_scaling": Trick("--lr is that of batches of 256", lambda epochs: [LinearScaling()]),
+    "no_bias_decay": Trick("weight decay for weights alone", module={"bias_decay": False}),
+    "zero_gamma": Trick("residual blocks begin as the identity", module={"zero_gamma": True}),
+    "adabound": Trick("AdaBound in place of SGD", module={"optimizer": "adabound"}),
+}
+LEFT_OUT = {
+    "BatchTrick": "is a base",
+    "LRTrick": "is a base",
+}
+DEFAULT_TRICKS = ("mixup", "cutmix", "warmup", "cosine")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The same optimizer, its parameters in two groups."""
-        return torch.optim.SGD(weight_decay_groups(self, self.weight_decay), lr=self.lr, momentum=0.9, nesterov=True)
+
+def check_tricks(names: Sequence[str]) -> list[str]:
+    """Returns the names of a list such as ``--tricks`` takes.
+
+    Raises:
+        ValueError: if there is no such trick, none is named, or one is named twice.
+    """
+    for name in names:
+        if name not in TRICKS:
+            raise unknown_name("trick", name, TRICKS)
+        if names.count(name) > 1:
+            raise ValueError(f"the trick {name!r} is named {names.count(name)} times")
+    if not names:
+        raise ValueError(f"no trick is named. There are: {', '.join(sorted(TRICKS))}.")
+    return list(names)
 
 
-def digit_arms(*, lr: float, max_epochs: int) -> dict[str, Arm]:
-    """Every trick alone, with settings for small images and few epochs, and ``all`` for those that go together.
+def make_callbacks(names: Sequence[str], epochs: int) -> list[pl.Callback]:
+    """The callbacks of several tricks together, in their order.
 
     Args:
-        lr: of the arms with a module of their own; the others have the study's.
-        max_epochs: of a run; the steps of a decay lie within it.
-
-    Returns:
-        Name to arm.
+        names: of tricks.
+        epochs: of the run.
     """
-    return {
-        "mixup": Arm(lambda: [Mixup()]),
-        "cutmix": Arm(lambda: [CutMix()]),
-        "ricap": Arm(lambda: [RICAP()]),
-        "mosaic": Arm(lambda: [Mosaic()]),
-        "cutout": Arm(lambda: [Cutout(length=4)]),
-        "random erasing": Arm(lambda: [RandomErasing()]),
-        "linear scaling": Arm(lambda: [LinearScaling()]),
-        "constant warmup": Arm(lambda: [ConstantWarmup(epochs=1)]),
-        "gradual warmup": Arm(lambda: [GradualWarmup(epochs=1)]),
-        "cosine decay": Arm(lambda: [CosineDecay()]),
-        "step decay": Arm(lambda: [StepDecay(every_epochs=max_epochs / 3)]),
-        "polynomial decay": Arm(lambda: [PolynomialDecay()]),
-        "no bias decay": Arm(module_factory=partial(WeightsDecayedCNN, lr=lr)),
-        "adabound": Arm(module_factory=AdaBoundCNN),
-        "all": Arm(_all),
-    }
+    return [callback for name in names for callback in TRICKS[name].callbacks(epochs)]
 
 
-def _all() -> list[pl.Callback]:
-    """One image trick for each batch, one warm-up and one decay: two of a kind stand in each other's way."""
-    images = RandomChoice([Mixup(), CutMix(), RICAP(), Mosaic(), Cutout(length=4), RandomErasing()])
-    return [images, GradualWarmup(epochs=1), CosineDecay()]
+def module_options(names: Sequence[str]) -> dict[str, Any]:
+    """What several tricks together change of the module's arguments.
+
+    Args:
+        names: of tricks.
+    """
+    return {option: value for name in names for option, value in TRICKS[name].module.items()}
+
+
+def _affine() -> v2.Transform:
+    return v2.RandomAffine(degrees=15, translate=(0.1, 0.1), scale=(0.9, 1.1))

@@ -1,61 +1,81 @@
-"""The subcommands of ``lightning-tricks`` and their options."""
+"""The subcommands of ``lightning-tricks``."""
 
+import argparse
+import signal
 import sys
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
-import torch
-from jsonargparse import auto_cli
-from jsonargparse.typing import PositiveFloat, PositiveInt
-from rich.console import Console
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_tricks.cli.arms import digit_arms
-from lightning_tricks.cli.digits import DigitsDataModule
-from lightning_tricks.cli.table import caption, comparison_table
-from lightning_tricks.cli.tiny_cnn import TinyCNN
-from lightning_tricks.study import Ablation
-from lightning_tricks.study.arm import BASELINE
+from lightning_tricks.cli.arms import TRICKS
+from lightning_tricks.cli.image_data import DataError
+from lightning_tricks.cli.names import unknown_name
+from lightning_tricks.cli.options import (
+    ConfirmOptions,
+    DataOptions,
+    PreviewOptions,
+    ShareOptions,
+    StudyOptions,
+    TrainingOptions,
+)
+from lightning_tricks.cli.preview_command import write_preview
+from lightning_tricks.cli.study_command import Interrupted, ablate, confirm
+
+_PROG = "lightning-tricks"
+_TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, trick in TRICKS.items())
 
 
-def ablate(
-    *,
-    seeds: PositiveInt = 3,
-    epochs: PositiveInt = 10,
-    batch_size: PositiveInt = 64,
-    lr: PositiveFloat = 0.05,
-    accelerator: str = "cpu",
-    out: Path | None = None,
-) -> None:
-    """Trains a small net on handwritten digits without tricks, with each trick alone and with all, and compares.
+@dataclass(frozen=True)
+class Subcommand:
+    """A subcommand.
 
-    Args:
-        seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
-        epochs: Length of each run in epochs.
-        batch_size: Images in a batch.
-        lr: Learning rate of SGD with momentum 0.9, the same for all arms.
-        accelerator: What to train on, as Lightning names it, for example cpu, gpu or auto.
-        out: Folder for the finished runs, the table, a picture and a report; it is made if need be.
+    Attributes:
+        run: called with one instance of each class of ``options``.
+        summary: what it does, in one sentence.
+        options: dataclasses, of whose fields the options are made.
+        examples: command lines.
+        more: the end of its ``--help``.
     """
-    # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
-    torch.set_num_threads(1)
-    study = Ablation(
-        partial(TinyCNN, lr=lr),
-        partial(DigitsDataModule, batch_size=batch_size),
-        digit_arms(lr=lr, max_epochs=epochs),
-        num_seeds=seeds,
-        directory=out,
-        max_epochs=epochs,
-        trainer_options={"accelerator": accelerator, "devices": 1},
-    )
-    result = study.run()
-    if out is not None:
-        result.write(out)
-    console = Console()
-    console.print(comparison_table(result.rows, baseline=BASELINE))
-    record = result.records[0]
-    sizes = {"train_size": record["train_size"], "validation_size": record["eval_size"]}
-    console.print(caption(num_seeds=seeds, **sizes))
+
+    run: Callable[..., None]
+    summary: str
+    options: Sequence[type]
+    examples: Sequence[str]
+    more: str = ""
+
+
+SUBCOMMANDS = {
+    "ablate": Subcommand(
+        ablate,
+        "Trains a net without tricks and with each trick alone, over several seeds, and compares.",
+        (StudyOptions, DataOptions, TrainingOptions, ShareOptions),
+        (
+            "ablate",
+            "ablate --tricks mixup,cosine --seeds 10 --out mixup_or_cosine",
+            "ablate --data my_images --model resnet18 --image-size 64 --accelerator auto",
+        ),
+        _TRICK_NAMES,
+    ),
+    "confirm": Subcommand(
+        confirm,
+        "Compares one chosen arm of a finished study with the baseline on the test part, which it may do once.",
+        (ConfirmOptions,),
+        ("confirm --arm cosine", "confirm --arm mixup --seeds 20 --out mixup_or_cosine"),
+    ),
+    "preview": Subcommand(
+        write_preview,
+        "Draws what tricks make of a batch of the data, and of the learning rate, without a training.",
+        (PreviewOptions, DataOptions),
+        ("preview", "preview --tricks cutmix,random_erasing --data my_images --images 4 --out pictures"),
+        _TRICK_NAMES,
+    ),
+}
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the examples."""
 
 
 def run_command(args: Sequence[str] | None = None) -> None:
@@ -64,13 +84,45 @@ def run_command(args: Sequence[str] | None = None) -> None:
     Args:
         args: the words after the command's name; ``None`` for those of the process.
     """
-    auto_cli(
-        {"ablate": ablate},
-        args=[_underscored(word) for word in (sys.argv[1:] if args is None else args)],
-        as_positional=False,
-        prog="lightning-tricks",
-        description="Training tricks of image classification, compared on data.",
+    words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
+    parser = _parser()
+    if words and not words[0].startswith("-") and words[0] not in SUBCOMMANDS:
+        parser.error(str(unknown_name("subcommand", words[0], SUBCOMMANDS)))
+    parsed = parser.parse_args(words)
+    name: str = parsed.subcommand
+    values = parsed[name]
+    subcommand = SUBCOMMANDS[name]
+    options = [group(**{field.name: values[field.name] for field in fields(group)}) for group in subcommand.options]
+    try:
+        subcommand.run(*options)
+    except DataError as error:
+        # From a loading process the message comes with that process's traceback before it.
+        sys.exit(f"{_PROG}: {str(error).strip().splitlines()[-1].partition('DataError: ')[2] or error}")
+    except (ValueError, MisconfigurationException) as error:
+        parser.error(str(error))
+    except Interrupted as stop:
+        print(f"\n{_PROG}: {stop}", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog=_PROG,
+        description="Training tricks of image classification, compared on your data.",
+        formatter_class=_HelpFormatter,
     )
+    subparsers = parser.add_subcommands(required=True)
+    for name, subcommand in SUBCOMMANDS.items():
+        examples = "\n".join(f"  {_PROG} {example}" for example in subcommand.examples)
+        subparser = ArgumentParser(
+            description=subcommand.summary,
+            epilog="\n\n".join(filter(None, ("examples:\n" + examples, subcommand.more))),
+            formatter_class=_HelpFormatter,
+        )
+        for group in subcommand.options:
+            subparser.add_class_arguments(group)
+        subparsers.add_subcommand(name, subparser, help=subcommand.summary)
+    return parser
 
 
 def _underscored(word: str) -> str:

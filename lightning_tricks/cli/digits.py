@@ -1,59 +1,46 @@
 """The 1,797 handwritten digits that ship with scikit-learn."""
 
-import lightning.pytorch as pl
+from typing import Any
+
 import torch
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
-_TEST_SPLIT_SEED = 0  # the test part is the same in every study, whatever its seeds
+from lightning_tricks.cli.image_data import TEST_SPLIT_SEED, ImageDataModule, stratified_split
+
+_WHITE = 16.0  # the largest pixel value
 
 
-class DigitsDataModule(pl.LightningDataModule):
+class DigitsDataModule(ImageDataModule):
     """Real 8 x 8 images of digits in three parts, stratified by class, with nothing to download.
 
     The test part (20%) is always the same; ``seed`` splits the rest into 1,077 training and 360 validation images and
-    shuffles the training images. Images are float32 of shape (N, 1, 8, 8), normalised by the training part's mean and
-    standard deviation; labels are int64.
+    shuffles the training images.
 
     Args:
         seed: of the split and of the order of the training images.
-        batch_size: of all loaders.
+        batch_size: training images in a batch, at least 1.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if ``batch_size`` is below 1 or ``seed`` below 0.
     """
 
+    class_names = tuple("0123456789")
+    in_channels = 1
+    image_size = 8
+
     def __init__(self, *, seed: int = 0, batch_size: int = 64) -> None:
-        super().__init__()
-        self.seed = seed
-        self.batch_size = batch_size
+        super().__init__(seed=seed, batch_size=batch_size)
 
-    def setup(self, stage: str) -> None:
-        """Loads and splits the images."""
+    def load(self) -> tuple[Dataset[Any], Dataset[Any], Dataset[Any]]:
+        """Returns the three parts."""
         digits = load_digits()
-        images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1)
+        images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / _WHITE
         labels = torch.tensor(digits.target, dtype=torch.int64)
-        rest, test = _split(torch.arange(len(labels)), labels, test_size=0.2, seed=_TEST_SPLIT_SEED)
-        train, validation = _split(rest, labels, test_size=0.25, seed=self.seed)
-        images = (images - images[train].mean()) / images[train].std()
-        self.train, self.validation, self.test = (
-            TensorDataset(images[part], labels[part]) for part in (train, validation, test)
-        )
-
-    def train_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        """Shuffled by a generator of its own, so that nothing else that draws can change the order."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return DataLoader(self.train, batch_size=self.batch_size, shuffle=True, generator=generator)
-
-    def val_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        """The part on which arms are compared."""
-        return DataLoader(self.validation, batch_size=len(self.validation))
-
-    def test_dataloader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        """The part for one last comparison."""
-        return DataLoader(self.test, batch_size=len(self.test))
-
-
-def _split(
-    indices: torch.Tensor, labels: torch.Tensor, *, test_size: float, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    first, second = train_test_split(indices.numpy(), test_size=test_size, random_state=seed, stratify=labels[indices])
-    return torch.from_numpy(first), torch.from_numpy(second)
+        rest, test = stratified_split(torch.arange(len(labels)), labels, share=0.2, seed=TEST_SPLIT_SEED)
+        train, validation = stratified_split(rest, labels, share=0.25, seed=self.seed)
+        self.mean, self.std = images[train].mean().view(1), images[train].std().view(1)
+        images = (images - self.mean) / self.std
+        first, second, third = (TensorDataset(images[part], labels[part]) for part in (train, validation, test))
+        return first, second, third

@@ -11,8 +11,8 @@ def tiny_cnn(*, num_classes: int, in_channels: int) -> nn.Sequential:
         in_channels: channels of the images.
 
     Returns:
-        A net that gives logits of shape (N, num_classes) for images of shape (N, in_channels, H, W), both sides at least
-        2 pixels.
+        A net that gives logits of shape (N, num_classes) for images of shape (N, in_channels, H, W) of at least 2 x 2
+        pixels.
     """
     return nn.Sequential(
         *_block(in_channels, 16),

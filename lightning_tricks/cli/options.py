@@ -1,0 +1,120 @@
+"""The options of the command, in groups that its subcommands share; their help is the attributes' description."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from lightning_tricks.cli.arms import DEFAULT_TRICKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The images.
+
+    Attributes:
+        data: What to train on: digits (1,797 real images of 8 x 8 pixels, nothing to download), cifar10, cifar100, or a
+            folder of images: FOLDER/train/CLASS/* with FOLDER/val/CLASS/*, or FOLDER/CLASS/*.
+        data_dir: Folder of the CIFAR files; they are downloaded into it if they are not there.
+        image_size: Height and width, in pixels, to which the images of a folder are brought.
+        workers: Processes that load the images of a folder; 0 loads them in the training process.
+        batch_size: Training images in a batch.
+    """
+
+    data: str = "digits"
+    data_dir: Path = Path("data")
+    image_size: PositiveInt = 64
+    workers: NonNegativeInt = 0
+    batch_size: PositiveInt = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """The training.
+
+    Attributes:
+        model: The net: tiny (three convolutions), or any classification model of torchvision, such as resnet18, with
+            random weights.
+        epochs: Length of each run in epochs.
+        lr: Learning rate of SGD with momentum 0.9, the same for all arms.
+        accelerator: What to train on, as Lightning names it: cpu, gpu, auto.
+        devices: How many of them, as Lightning takes it: a number, a list such as 0,1, or auto.
+        precision: Arithmetic, as Lightning names it: 32-true, 16-mixed, bf16-mixed.
+    """
+
+    model: str = "tiny"
+    epochs: PositiveInt = 10
+    lr: PositiveFloat = 0.05
+    accelerator: str = "cpu"
+    devices: str = "1"
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What is compared.
+
+    Attributes:
+        tricks: Names of tricks, separated by commas; each is compared alone with a baseline without tricks.
+        recipe: Names of two or more tricks, separated by commas, in place of --tricks; the recipe of all of them is
+            compared with the baseline, and with itself less one trick at a time.
+        seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
+            Below 10 the study is a demonstration.
+        margin: The largest difference, in points of accuracy, that does not matter to you. State it before you look;
+            without it, no arm is said to make no difference.
+    """
+
+    tricks: str = ",".join(DEFAULT_TRICKS)
+    recipe: str | None = None
+    seeds: PositiveInt = 3
+    margin: PositiveFloat | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareOptions:
+    """Where it is kept.
+
+    Attributes:
+        out: Folder of the study, made if need be. Finished runs in it are not done again; a folder of another study is
+            refused.
+        shard: I/N does the I-th of N shares of the runs: start one process or machine for each, with the same folder.
+    """
+
+    out: Path = Path("ablation")
+    shard: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmOptions:
+    """What is confirmed.
+
+    Attributes:
+        arm: The arm that you have chosen from the study's table.
+        seeds: How often the arm and the baseline are trained, with seeds that the study did not use.
+        out: Folder of the finished study.
+    """
+
+    arm: str
+    seeds: PositiveInt = 10
+    out: Path = Path("ablation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewOptions:
+    """What is drawn.
+
+    Attributes:
+        tricks: Names of tricks, separated by commas; each is drawn alone, and all of them together in this order.
+        images: How many images of the batch are shown.
+        seed: Of the data's split and order and of the tricks' draws.
+        epochs: Length of the run whose learning rate is drawn.
+        lr: Learning rate that the tricks' factors multiply.
+        out: Folder for batch.png and learning_rate.png, made if need be.
+    """
+
+    tricks: str = ",".join(DEFAULT_TRICKS)
+    images: PositiveInt = 6
+    seed: NonNegativeInt = 0
+    epochs: PositiveInt = 10
+    lr: PositiveFloat = 0.05
+    out: Path = Path("preview")

@@ -1,0 +1,166 @@
+"""``lightning-tricks ablate`` and ``lightning-tricks confirm``."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lightning_tricks.cli.arms import check_tricks, make_callbacks, module_options
+from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.cli.data_choice import choose_data
+from lightning_tricks.cli.image_data import DataError
+from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
+from lightning_tricks.cli.table import comparison_table
+from lightning_tricks.study import Ablation, Arm, StudyResult
+from lightning_tricks.study.run_store import write_atomically
+
+_OPTIONS_FILE = "command.json"
+
+
+class Interrupted(Exception):
+    """Ctrl-C; the message says how to go on."""
+
+
+def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:
+    """Does the runs of a study that are not finished, writes its report and prints its table.
+
+    Args:
+        study_options: what is compared.
+        data: the images.
+        training: the training.
+        share: where the study is kept, and which part of it is done.
+
+    Raises:
+        ValueError: if the options do not make a study, or another study is kept there.
+        DataError: if the data cannot be read.
+        Interrupted: after Ctrl-C.
+    """
+    study = build_study(study_options, data, training, directory=share.out)
+    study.runs(share.shard)  # refuses what is no share before anything is written
+    options = {"study_options": vars(study_options), "data": vars(data), "training": vars(training)}
+    write_atomically(share.out / _OPTIONS_FILE, json.dumps(options, indent=2, default=str))
+    with _interruptible(study, share.out):
+        result = study.run(shard=share.shard)
+    if result.missing:
+        runs = len(study.runs())
+        print(f"{runs - len(result.missing)} of {runs} runs are finished in {share.out}; the rest are other shares'.")
+        print("Once they are finished too, the same command writes the report.")
+    else:
+        _report(result, share.out)
+
+
+def confirm(options: ConfirmOptions) -> None:
+    """Compares one arm of a finished study with the baseline on the test part, once, and reports.
+
+    Args:
+        options: which arm of which study.
+
+    Raises:
+        ValueError: if the study is not finished, has no such arm, or another confirmation was begun.
+        DataError: if there is no study, or the data cannot be read.
+        Interrupted: after Ctrl-C.
+    """
+    study = _read_study(options.out)
+    if missing := study.result().missing:
+        raise ValueError(f"the study in {options.out} is not finished: {len(missing)} runs are missing")
+    with _interruptible(study, options.out):
+        result = study.confirm(options.arm, num_seeds=options.seeds)
+    _report(result, options.out / "confirm")
+
+
+def build_study(study: StudyOptions, data: DataOptions, training: TrainingOptions, *, directory: Path) -> Ablation:
+    """The study that the options describe.
+
+    Args:
+        study: what is compared.
+        data: the images.
+        training: the training.
+        directory: where it is kept.
+
+    Raises:
+        ValueError: if a name is not known, the model does not suit the data, or another study is kept there.
+        DataError: if the data cannot be read.
+    """
+    question, names = ("recipe", study.recipe) if study.recipe is not None else ("screen", study.tricks)
+    tricks = check_tricks(names.split(","))
+    make_data = choose_data(**vars(data))
+    images = make_data(seed=0)
+    make_module = partial(
+        Classifier,
+        model=training.model,
+        num_classes=images.num_classes,
+        in_channels=images.in_channels,
+        image_size=images.image_size,
+        lr=training.lr,
+    )
+    arms = {}
+    for name in tricks:
+        options = module_options([name])
+        # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
+        make_module(**options)
+        arms[name] = Arm(
+            partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None
+        )
+    if training.accelerator == "cpu" and training.model == "tiny":
+        # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
+        torch.set_num_threads(1)
+    return Ablation(
+        make_module,
+        make_data,
+        arms,
+        question=question,
+        num_seeds=study.seeds,
+        max_epochs=training.epochs,
+        directory=directory,
+        trainer_options=trainer_options(training),
+        margin=None if study.margin is None else study.margin / 100,
+    )
+
+
+def trainer_options(training: TrainingOptions) -> dict[str, Any]:
+    """What the options say to the Trainer.
+
+    Args:
+        training: the training.
+    """
+    devices = int(training.devices) if training.devices.isdigit() else training.devices
+    return {"accelerator": training.accelerator, "devices": devices, "precision": training.precision}
+
+
+def _read_study(directory: Path) -> Ablation:
+    try:
+        groups = json.loads((directory / _OPTIONS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{directory}: there is no study of `lightning-tricks ablate` there: {error}") from error
+    data = DataOptions(**(groups["data"] | {"data_dir": Path(groups["data"]["data_dir"])}))
+    return build_study(
+        StudyOptions(**groups["study_options"]), data, TrainingOptions(**groups["training"]), directory=directory
+    )
+
+
+@contextmanager
+def _interruptible(study: Ablation, directory: Path) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # It is the loaders' of the command, and `--workers` is there for those that it would help.
+            warnings.filterwarnings("ignore", message="The number of training batches")
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"stopped; what is finished is kept in {directory}, and the same command goes on from there"
+        ) from None
+
+
+def _report(result: StudyResult, directory: Path) -> None:
+    paths = result.write(directory)
+    console = Console()
+    console.print(comparison_table(result))
+    for note in (*result.notes(), result.warning):
+        console.print(note, highlight=False)
+    console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)

@@ -140,7 +140,8 @@ class BatchHooks(pl.Callback):
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_run": None}
+        # A copy belongs to no run; Lightning's two would bring the module along.
+        return {name: value for name, value in vars(self).items() if name not in ("_run", "log", "log_dict")}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Puts the stand-in for ``training_step`` in place: the first batch trick of the list does it for all."""

@@ -365,6 +365,7 @@ def test_tricks_pickle_in_the_middle_of_fit(make_trainer):
             twin = pickle.loads(pickle.dumps(trainer.callbacks[0]))
             assert twin.p == 0.25
             assert twin._run is None
+            assert "log" not in vars(twin)  # Lightning's, which would bring the module along
 
     fit(make_trainer, [Add(p=0.25), Pickles()])
 

@@ -6,7 +6,9 @@ from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
 from lightning_tricks.callbacks.cutout import Cutout
+from lightning_tricks.callbacks.distillation import Distillation
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
+from lightning_tricks.callbacks.label_smoothing import LabelSmoothing
 from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.callbacks.mixup import Mixup
@@ -16,15 +18,23 @@ from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.callbacks.random_erasing import RandomErasing
 from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
+from lightning_tricks.functional.losses import distillation_loss, soft_cross_entropy
+from lightning_tricks.metrics import MixedAccuracy
+from lightning_tricks.mixins.distillation import DistillationMixin
+from lightning_tricks.mixins.label_smoothing import LabelSmoothingMixin
 from lightning_tricks.optim.adabound import AdaBound
 from lightning_tricks.optim.param_groups import weight_decay_groups
 from lightning_tricks.optim.zero_gamma import zero_gamma
 from lightning_tricks.plots import BatchPreview, plot_lr, preview
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
+from lightning_tricks.study.ablation import Ablation
+from lightning_tricks.study.arm import Arm
 
 __all__ = [
     "RICAP",
+    "Ablation",
     "AdaBound",
+    "Arm",
     "Augment",
     "BatchPreview",
     "BatchTrick",
@@ -32,9 +42,14 @@ __all__ = [
     "CosineDecay",
     "CutMix",
     "Cutout",
+    "Distillation",
+    "DistillationMixin",
     "GradualWarmup",
     "LRTrick",
+    "LabelSmoothing",
+    "LabelSmoothingMixin",
     "LinearScaling",
+    "MixedAccuracy",
     "Mixup",
     "Mosaic",
     "PolynomialDecay",
@@ -43,9 +58,11 @@ __all__ = [
     "SoftTarget",
     "SoftTargetError",
     "StepDecay",
+    "distillation_loss",
     "mixed_loss",
     "plot_lr",
     "preview",
+    "soft_cross_entropy",
     "soft_labels",
     "weight_decay_groups",
     "zero_gamma",

@@ -2,6 +2,7 @@
 
 from lightning_tricks.functional.cutmix import cutmix, cutmix_box
 from lightning_tricks.functional.cutout import cutout, cutout_boxes
+from lightning_tricks.functional.losses import distillation_loss, soft_cross_entropy
 from lightning_tricks.functional.lr import (
     constant_warmup,
     cosine_decay,
@@ -22,6 +23,7 @@ __all__ = [
     "cutmix_box",
     "cutout",
     "cutout_boxes",
+    "distillation_loss",
     "gradual_warmup",
     "linear_scaling",
     "mixup",
@@ -33,5 +35,6 @@ __all__ = [
     "random_erasing_boxes",
     "ricap",
     "ricap_weights",
+    "soft_cross_entropy",
     "step_decay",
 ]

@@ -140,8 +140,8 @@ def teacher_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temperat
         shapes = [tuple(teacher.shape) for teacher in teachers]
         raise ValueError(f"Expected the logits of one teacher or of several of equal shape, but got shapes {shapes}.")
     dtype, dim = compute_dtype(teachers[0]), class_dim(teachers[0])
-    mean = torch.stack([torch.softmax(teacher.to(dtype) / temperature, dim) for teacher in teachers]).mean(0)
-    return mean if len(teachers) > 1 else torch.softmax(teachers[0].to(dtype) / temperature, dim)
+    probabilities = [torch.softmax(teacher.to(dtype) / temperature, dim) for teacher in teachers]
+    return probabilities[0] if len(teachers) == 1 else torch.stack(probabilities).mean(0)
 
 
 def distillation_terms(logits: Tensor, probabilities: Tensor, *, temperature: float, weight: float, kl: bool) -> Tensor:

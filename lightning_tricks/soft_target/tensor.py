@@ -132,9 +132,12 @@ class SoftTarget(Tensor):
         """
         uniform_share(label_smoothing, spread, sys.maxsize)
         soft = as_soft(target)
+        if not label_smoothing:
+            return soft
         if soft.label_smoothing:
             raise SoftTargetError(
-                f"The labels are smoothed already (label_smoothing={soft.label_smoothing}): smooth them once."
+                f"The labels are smoothed already, by LabelSmoothing (label_smoothing={soft.label_smoothing}), and "
+                f"would be smoothed again (label_smoothing={label_smoothing}). Leave one of them out."
             )
         return cls(soft._labels, soft._weights, label_smoothing, spread, soft._teacher, soft.teachers)
 
@@ -230,10 +233,15 @@ class SoftTarget(Tensor):
         """The policy: what is known to be right is done, all else is refused."""
         kwargs = kwargs or {}
         handler = HANDLERS.get(func)
+        error = None
         if handler is not None:
-            result = handler(func, *args, **kwargs)
-            if result is not NotImplemented:
-                return result
+            try:
+                result = handler(func, *args, **kwargs)
+            except SoftTargetError as refused:
+                error = refused
+            else:
+                if result is not NotImplemented:
+                    return result
         name: str = func.__name__
         if name in ("__get__", "__set__", "__delete__"):
             accessor = cast(Any, func).__self__
@@ -242,7 +250,7 @@ class SoftTarget(Tensor):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         if torch.compiler.is_compiling() or not inside_torchmetrics():
-            raise refusal(name)
+            raise error or refusal(name)
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs))
         return func(*args, **kwargs)
 

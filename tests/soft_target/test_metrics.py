@@ -6,6 +6,7 @@ import torch.nn.functional as F
 import torchmetrics
 import torchmetrics.functional.classification as functional
 
+from lightning_tricks import SoftTarget
 from tests.soft_target.targets import C, make, make_logits
 
 CLASSES = {"task": "multiclass", "num_classes": C}
@@ -80,6 +81,14 @@ def test_a_users_own_metric_is_a_metric():
     _, _, target = make()
     logits = make_logits(7, C)
     assert Own()(logits, target) == (logits.argmax(1) == target.hard).sum()
+
+
+def test_a_teacher_aboard_is_no_hindrance():
+    _, _, target = make()
+    logits = make_logits(7, C)
+    taught = SoftTarget.distil(SoftTarget.smooth(target, 0.1), logits)
+    accuracy = torchmetrics.Accuracy(**CLASSES)
+    assert accuracy(logits, taught) == accuracy(logits, target.hard)
 
 
 def test_the_metric_leaves_the_soft_labels_soft():

@@ -1,0 +1,136 @@
+"""A teacher that nothing trains, saves, copies or counts among the student's parameters."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_tricks.functional.checks import check_number
+
+Output = str | int | Callable[[Any], Tensor]
+
+
+class FrozenTeacher:
+    """Holds one teacher, or an ensemble, and asks it for logits.
+
+    This is no module, so that a student that holds it as an attribute does not take the teacher for a part of itself:
+    it is neither in its ``parameters()`` nor in its ``state_dict``. A copy of the student shares it. The teachers are
+    frozen and put into eval mode for good; every forward pass is in eval mode and under ``no_grad``, on the device of
+    its input.
+
+    Args:
+        owner: the name of the trick, for messages.
+        teacher: a module (a LightningModule is one) or several, whose probabilities are averaged.
+        checkpoint: path of a checkpoint with the teacher's ``state_dict``, plain or as Lightning writes it.
+        temperature: T > 0.
+        weight: of the distillation loss, at least 0.
+        output: which part of the teacher's output the logits are: a key, an index, an attribute's name or a function.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        teacher: nn.Module | Sequence[nn.Module],
+        *,
+        checkpoint: str | None = None,
+        temperature: float = 4.0,
+        weight: float = 1.0,
+        output: Output | None = None,
+    ) -> None:
+        self.owner = owner
+        self.modules = [teacher] if isinstance(teacher, nn.Module) else list(teacher)
+        for module in self.modules:
+            if not isinstance(module, nn.Module):
+                raise TypeError(f"{owner} needs a teacher that is a module, but got {type(module).__name__}")
+        if not self.modules:
+            raise ValueError(f"{owner} needs at least one teacher, but got none")
+        self.temperature = check_number(owner, "temperature", temperature, above=0.0)
+        self.weight = check_number(owner, "weight", weight, low=0.0)
+        self.output = output
+        self.checked = False
+        if checkpoint is not None:
+            self._load(checkpoint)
+        for module in self.modules:
+            module.eval().requires_grad_(False)
+
+    @property
+    def given(self) -> nn.Module | list[nn.Module]:
+        """The teacher, or the teachers where there are several."""
+        return self.modules[0] if len(self.modules) == 1 else self.modules
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        return self
+
+    def __call__(self, inputs: Tensor) -> list[Tensor]:
+        """Returns the logits of each teacher; the first time they are looked at for NaN.
+
+        Raises:
+            TypeError: a teacher's output is not a tensor.
+            ValueError: a teacher's output lacks the part that was asked for, or is NaN.
+        """
+        logits = []
+        for module in self.modules:
+            parameter = next(module.parameters(), None)
+            if parameter is not None and parameter.device != inputs.device:
+                module.to(inputs.device)
+            if (
+                parameter is not None
+                and inputs.is_floating_point()
+                and not torch.is_autocast_enabled(inputs.device.type)
+            ):
+                inputs = inputs.to(parameter.dtype)
+            with torch.no_grad(), _in_eval_mode(module):
+                logits.append(self._pick(module(inputs)))
+        if not self.checked and not logits[0].is_meta:
+            self.checked = True
+            if any(bool(each.isnan().any()) for each in logits):
+                raise ValueError(f"{self.owner} got NaN from its teacher")
+        return logits
+
+    def _pick(self, output: Any) -> Tensor:
+        which = self.output
+        if callable(which):
+            output = which(output)
+        elif isinstance(which, str) and not isinstance(output, Mapping) and hasattr(output, which):
+            output = getattr(output, which)
+        elif which is not None:
+            try:
+                output = output[which]
+            except (LookupError, TypeError) as error:
+                raise ValueError(
+                    f"{self.owner} finds no {which!r} in its teacher's output, {_describe(output)}"
+                ) from error
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"{self.owner} needs a teacher that returns logits, but got {_describe(output)}; teacher_output= picks "
+                "the part that is meant"
+            )
+        return output
+
+    def _load(self, checkpoint: str) -> None:
+        if len(self.modules) > 1:
+            raise ValueError(f"{self.owner} loads a checkpoint into one teacher, but got {len(self.modules)}")
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        self.modules[0].load_state_dict(state.get("state_dict", state))
+
+
+@contextlib.contextmanager
+def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Whoever else holds the teacher may have put it into training mode since; it finds it as it was."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _describe(output: Any) -> str:
+    keys = f" with {', '.join(map(repr, output))}" if isinstance(output, Mapping) else ""
+    return f"a {type(output).__name__}{keys}"

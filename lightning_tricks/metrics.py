@@ -1,0 +1,80 @@
+"""Accuracy under mixed labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from lightning_tricks.functional.checks import check_integer
+from lightning_tricks.functional.soft_nll import class_dim
+from lightning_tricks.soft_target import SoftTarget
+
+
+class MixedAccuracy(Metric):
+    r"""Averages the weight that the predicted class has in the target: Σ_k w_k · [argmax = label_k].
+
+    For hard labels this is plain accuracy. Label smoothing and teachers aboard the target do not count.
+
+    Args:
+        num_classes: C, at least 1.
+        kwargs: the arguments of ``torchmetrics.Metric``.
+
+    Raises:
+        TypeError: ``num_classes`` is not an integer.
+        ValueError: ``num_classes`` is below 1.
+
+    Example:
+        >>> y = SoftTarget.mix([torch.tensor([0]), torch.tensor([1])], [torch.tensor([0.75]), torch.tensor([0.25])])
+        >>> MixedAccuracy(2)(torch.tensor([[2.0, 0.0]]), y)
+        tensor(0.7500)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    correct: Tensor
+    total: Tensor
+
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = check_integer("MixedAccuracy", "num_classes", num_classes, low=1)
+        self.add_state("correct", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Adds a batch.
+
+        Args:
+            preds: logits or probabilities, (N, C) or (N, C, d1, …).
+            target: integer labels or a SoftTarget, (N,) or (N, d1, …), or probabilities like ``preds``.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        if preds.ndim < 2 or preds.shape[1] != self.num_classes:
+            raise ValueError(
+                f"MixedAccuracy needs predictions of shape (N, {self.num_classes}, …), but got {tuple(preds.shape)}"
+            )
+        dim = class_dim(preds)
+        predicted = preds.argmax(dim)
+        shape = preds.shape if target.is_floating_point() else predicted.shape
+        if target.shape != shape:
+            raise ValueError(
+                f"MixedAccuracy needs targets of shape {tuple(shape)} for predictions of shape {tuple(preds.shape)}, "
+                f"but got {tuple(target.shape)}"
+            )
+        if isinstance(target, SoftTarget):
+            correct = sum((weights * (labels == predicted)).sum() for labels, weights in target.components)
+        elif target.is_floating_point():
+            correct = target.gather(dim, predicted.unsqueeze(dim)).sum()
+        else:
+            correct = (target == predicted).sum()
+        self.correct += correct
+        self.total += predicted.numel()
+
+    def compute(self) -> Tensor:
+        """Returns the average over all positions, float32."""
+        return (self.correct / self.total).float()

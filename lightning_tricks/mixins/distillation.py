@@ -1,0 +1,89 @@
+"""Distillation for people who prefer to see the loss in their module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_tricks.callbacks.frozen_teacher import FrozenTeacher, Output
+from lightning_tricks.functional.checks import check_flag
+from lightning_tricks.functional.losses import distillation_loss
+from lightning_tricks.mixins.loss_mixin import LossMixin
+
+
+class DistillationMixin(LossMixin):
+    """Gives a module ``compute_loss(logits, target, inputs=None)`` with a teacher's loss added.
+
+    The numbers are those of :class:`~lightning_tricks.Distillation`, and so is what is said there of the teacher: it
+    is frozen, in eval mode, and no part of this module. Stands before ``LightningModule`` among the bases, alone or
+    with :class:`~lightning_tricks.LabelSmoothingMixin` in either order.
+
+    Args:
+        teacher: a module that returns logits for the inputs, or several of them, whose probabilities are averaged.
+        temperature: T > 0.
+        weight: w ≥ 0.
+        kl: whether the teacher's entropy is left out of the loss.
+        teacher_output: which part of the teacher's output the logits are: a key, an index, an attribute's name, or a
+            function of the output.
+        log_parts: whether the module logs ``hard_loss``, the loss without the teacher, and ``distillation_kl``, w·T²
+            times the divergence from the teacher, which is zero when they agree.
+        kwargs: what other bases of the module take.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> class Net(DistillationMixin, torch.nn.Module):
+        ...     pass
+        >>> net = Net(teacher=torch.nn.Identity(), kl=True)
+        >>> logits = torch.tensor([[2.0, 0.0]])
+        >>> net.compute_loss(logits, torch.tensor([0]), inputs=logits)
+        tensor(0.1269)
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module | Sequence[nn.Module],
+        *,
+        temperature: float = 4.0,
+        weight: float = 1.0,
+        kl: bool = False,
+        teacher_output: Output | None = None,
+        log_parts: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner = "DistillationMixin"
+        self._teacher = FrozenTeacher(owner, teacher, temperature=temperature, weight=weight, output=teacher_output)
+        self.kl = check_flag(owner, "kl", kl)
+        self.log_parts = check_flag(owner, "log_parts", log_parts)
+
+    @property
+    def teacher(self) -> nn.Module | list[nn.Module]:
+        """The teacher, or the teachers where there are several."""
+        return self._teacher.given
+
+    def compute_loss(self, logits: Tensor, target: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """Returns the loss of the other bases plus the teacher's; see :class:`LossMixin` for the arguments.
+
+        Raises:
+            TypeError: the teacher does not return a tensor.
+            ValueError: ``inputs`` is missing, or the teacher's logits are NaN or do not fit the student's.
+        """
+        if inputs is None:
+            raise ValueError("DistillationMixin needs the teacher's inputs: compute_loss(logits, target, inputs=x)")
+        hard = super().compute_loss(logits, target, inputs)
+        teacher_logits = self._teacher(inputs)
+        temperature, weight = self._teacher.temperature, self._teacher.weight
+        distilled = distillation_loss(logits, teacher_logits, temperature=temperature, weight=weight, kl=self.kl)
+        if self.log_parts:
+            divergence = distillation_loss(
+                logits.detach(), teacher_logits, temperature=temperature, weight=weight, kl=True
+            )
+            parts = {"hard_loss": hard.detach(), "distillation_kl": divergence}
+            self.log_dict(parts, batch_size=len(logits))  # type: ignore[attr-defined]
+        return hard + distilled

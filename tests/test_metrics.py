@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from lightning_tricks import MixedAccuracy, SoftTarget
+from tests.soft_target.targets import C, make, make_logits
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4)])
+def test_mixed_accuracy_is_the_weight_of_the_predicted_class(shape):
+    metric, expected, count = MixedAccuracy(C), 0.0, 0
+    for seed in range(3):
+        labels, weights, target = make(shape, seed=seed)
+        logits = make_logits(shape[0], C, *shape[1:], seed=seed)
+        predicted = logits.argmax(1).flatten()
+        for i, prediction in enumerate(predicted):
+            for label, weight in zip(labels, weights, strict=True):
+                expected += weight.flatten()[i].item() * (label.flatten()[i] == prediction).item()
+            count += 1
+        metric.update(logits, target if seed else SoftTarget.smooth(target, 0.1))
+    torch.testing.assert_close(metric.compute(), torch.tensor(expected / count))
+
+
+def test_for_hard_labels_it_is_accuracy_and_for_probabilities_their_weight():
+    _, _, target = make()
+    logits = make_logits(7, C)
+    torch.testing.assert_close(MixedAccuracy(C)(logits, target.hard), (logits.argmax(1) == target.hard).float().mean())
+    torch.testing.assert_close(MixedAccuracy(C)(logits, target.probabilities(C)), MixedAccuracy(C)(logits, target))
+
+
+def test_the_states_of_all_ranks_are_added():
+    whole, parts = MixedAccuracy(C), [MixedAccuracy(C), MixedAccuracy(C)]
+    logits, (_, _, target) = make_logits(7, C), make()
+    whole.update(logits, target)
+    parts[0].update(logits[:2], target[:2])
+    parts[1].update(logits[2:], target[2:])
+    assert {fx for fx in whole._reductions.values()} == {torch.sum} or all(
+        fx.__name__ == "dim_zero_sum" for fx in whole._reductions.values()
+    )
+    total = sum(p.total for p in parts)
+    torch.testing.assert_close(whole.compute(), (sum(p.correct for p in parts) / total).float())
+
+
+def test_bad_input():
+    _, _, target = make()
+    with pytest.raises(ValueError, match=r"shape \(N, 5, …\), but got \(7, 4\)"):
+        MixedAccuracy(C).update(torch.zeros(7, 4), target)
+    with pytest.raises(ValueError, match=r"targets of shape \(6,\).*but got \(7,\)"):
+        MixedAccuracy(C).update(torch.zeros(6, C), target)
+    with pytest.raises(ValueError, match="at least 1, but got 0"):
+        MixedAccuracy(0)
+    with pytest.raises(TypeError, match="an integer"):
+        MixedAccuracy(2.5)

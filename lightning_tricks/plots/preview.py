@@ -105,16 +105,22 @@ def preview(
     else:
         seed = check_integer("preview", "rng", rng, low=0)
     tricks = in_order([callback for callback in callbacks if isinstance(callback, BatchTrick)])
-    rows = [Row("original", batch, tricks[0][0] if tricks else None)]
-    for trick, ordinal in tricks:
-        new, params = trick.rewrite(batch, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
-        rows.append(Row(title_of(trick, params), new, trick, [params]))
+    rows = each_alone(tricks, batch, seed=seed)
     if len(tricks) > 1:
         new = batch
         for trick, ordinal in tricks:
             new, _ = trick.rewrite(new, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
         rows.append(Row(", ".join(trick.name for trick, _ in tricks) + " in this order", new, tricks[0][0]))
     return draw_rows("preview", rows, max_images=max_images, mean=mean, std=std, class_names=class_names)
+
+
+def each_alone(tricks: Sequence[tuple[Any, int]], batch: Any, *, seed: int) -> list[Row]:
+    """Returns a row of the originals, and one of what each trick alone makes of them."""
+    rows = [Row("original", batch, tricks[0][0] if tricks else None)]
+    for trick, ordinal in tricks:
+        new, params = trick.rewrite(batch, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
+        rows.append(Row(title_of(trick, params), new, trick, [params]))
+    return rows
 
 
 def title_of(trick: Any, params: Any) -> str:

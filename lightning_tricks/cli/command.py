@@ -1,15 +1,15 @@
 """The subcommands of ``lightning-tricks``."""
 
-import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.cli.arms import TRICKS
+from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
 from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import (
@@ -21,9 +21,9 @@ from lightning_tricks.cli.options import (
     TrainingOptions,
 )
 from lightning_tricks.cli.preview_command import write_preview
-from lightning_tricks.cli.study_command import Interrupted, ablate, confirm
+from lightning_tricks.cli.study_command import ablate, confirm
+from lightning_tricks.cli.trainer_command import STAGES, run_trainer
 
-_PROG = "lightning-tricks"
 _TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, trick in TRICKS.items())
 
 
@@ -35,7 +35,7 @@ class Subcommand:
         run: called with one instance of each class of ``options``.
         summary: what it does, in one sentence.
         options: dataclasses, of whose fields the options are made.
-        examples: command lines.
+        examples: what comes after the command's name.
         more: the end of its ``--help``.
     """
 
@@ -53,8 +53,9 @@ SUBCOMMANDS = {
         (StudyOptions, DataOptions, TrainingOptions, ShareOptions),
         (
             "ablate",
-            "ablate --tricks mixup,cosine --seeds 10 --out mixup_or_cosine",
-            "ablate --data my_images --model resnet18 --image-size 64 --accelerator auto",
+            "ablate --tricks mixup,cosine --seeds 10 --margin 0.5 --out mixup_or_cosine",
+            "ablate --recipe mixup,warmup,cosine --out recipe",
+            "ablate --data my_images --model resnet18 --image-size 64 --accelerator auto --out my_study",
         ),
         _TRICK_NAMES,
     ),
@@ -74,54 +75,61 @@ SUBCOMMANDS = {
 }
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of the examples."""
-
-
 def run_command(args: Sequence[str] | None = None) -> None:
     """Parses the command line and runs the subcommand that it names; ``--batch-size`` is as good as ``--batch_size``.
 
     Args:
         args: the words after the command's name; ``None`` for those of the process.
     """
-    words = [_underscored(word) for word in (sys.argv[1:] if args is None else args)]
+    words = sys.argv[1:] if args is None else args
     parser = _parser()
-    if words and not words[0].startswith("-") and words[0] not in SUBCOMMANDS:
-        parser.error(str(unknown_name("subcommand", words[0], SUBCOMMANDS)))
-    parsed = parser.parse_args(words)
-    name: str = parsed.subcommand
-    values = parsed[name]
-    subcommand = SUBCOMMANDS[name]
-    options = [group(**{field.name: values[field.name] for field in fields(group)}) for group in subcommand.options]
+    names = (*SUBCOMMANDS, *STAGES)
+    if words and not words[0].startswith("-") and words[0] not in names:
+        parser.error(str(unknown_name("subcommand", words[0], names)))
     try:
-        subcommand.run(*options)
+        if words and words[0] in STAGES:
+            run_trainer(args)
+        else:
+            _run_subcommand(parser, [_underscored(word) for word in words])
     except DataError as error:
         # From a loading process the message comes with that process's traceback before it.
-        sys.exit(f"{_PROG}: {str(error).strip().splitlines()[-1].partition('DataError: ')[2] or error}")
+        message = str(error).strip().splitlines()[-1]
+        sys.exit(f"{PROG}: {message.rpartition('DataError: ')[2]}")
     except (ValueError, MisconfigurationException) as error:
         parser.error(str(error))
     except Interrupted as stop:
-        print(f"\n{_PROG}: {stop}", file=sys.stderr)
+        print(f"\n{PROG}: {stop}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 
+def _run_subcommand(parser: ArgumentParser, words: Sequence[str]) -> None:
+    parsed = parser.parse_args(words)
+    values, subcommand = parsed[parsed.subcommand], SUBCOMMANDS[parsed.subcommand]
+    subcommand.run(
+        *(group(**{field.name: values[field.name] for field in fields(group)}) for group in subcommand.options)
+    )
+
+
 def _parser() -> ArgumentParser:
+    description = "Training tricks of image classification, compared on your data."
     parser = ArgumentParser(
-        prog=_PROG,
-        description="Training tricks of image classification, compared on your data.",
-        formatter_class=_HelpFormatter,
+        prog=PROG,
+        description=description,
+        epilog="Each subcommand has a --help with examples.",
+        formatter_class=HelpFormatter,
     )
     subparsers = parser.add_subcommands(required=True)
     for name, subcommand in SUBCOMMANDS.items():
-        examples = "\n".join(f"  {_PROG} {example}" for example in subcommand.examples)
         subparser = ArgumentParser(
             description=subcommand.summary,
-            epilog="\n\n".join(filter(None, ("examples:\n" + examples, subcommand.more))),
-            formatter_class=_HelpFormatter,
+            epilog=examples_text(subcommand.examples, subcommand.more),
+            formatter_class=HelpFormatter,
         )
         for group in subcommand.options:
             subparser.add_class_arguments(group)
         subparsers.add_subcommand(name, subparser, help=subcommand.summary)
+    for name, summary in STAGES.items():
+        subparsers.add_subcommand(name, ArgumentParser(), help=summary)
     return parser
 
 

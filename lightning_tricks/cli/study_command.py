@@ -14,6 +14,7 @@ from rich.console import Console
 from lightning_tricks.cli.arms import check_tricks, make_callbacks, module_options
 from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.data_choice import choose_data
+from lightning_tricks.cli.ending import Interrupted
 from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.table import comparison_table
@@ -21,10 +22,6 @@ from lightning_tricks.study import Ablation, Arm, StudyResult
 from lightning_tricks.study.run_store import write_atomically
 
 _OPTIONS_FILE = "command.json"
-
-
-class Interrupted(Exception):
-    """Ctrl-C; the message says how to go on."""
 
 
 def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:

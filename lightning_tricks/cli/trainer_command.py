@@ -1,0 +1,123 @@
+"""``lightning-tricks fit``, ``validate`` and ``test``: a LightningCLI that knows the tricks and the data."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+import lightning_tricks  # noqa: F401 - a class that is imported can be given by its name alone
+from lightning_tricks.cli import cifar, image_folder  # noqa: F401 - likewise
+from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.cli.digits import DigitsDataModule
+from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
+
+STAGES = {
+    "fit": "Trains a module with the tricks that a YAML file or the options name.",
+    "validate": "Measures a checkpoint on the validation part.",
+    "test": "Measures a checkpoint on the test part.",
+}
+_CHECKPOINT = "--config tricks.yaml --ckpt_path lightning_logs/version_0/checkpoints/last.ckpt"
+_EXAMPLES = {
+    "fit": (
+        "fit --config tricks.yaml",
+        "fit --config tricks.yaml --model.model resnet18 --trainer.max_epochs 1",
+        "fit --config tricks.yaml --print_config",
+    ),
+    "validate": (f"validate {_CHECKPOINT}",),
+    "test": (f"test {_CHECKPOINT}",),
+}
+_FILE = """\
+tricks.yaml, for example:
+  trainer:
+    max_epochs: 5
+    callbacks:
+      - class_path: RandomChoice
+        init_args:
+          tricks:
+            - class_path: Mixup
+              init_args: {alpha: 0.4}
+            - class_path: CutMix
+      - class_path: GradualWarmup
+        init_args: {epochs: 0.5}
+      - class_path: CosineDecay
+      - class_path: ModelCheckpoint
+        init_args: {save_last: true}
+  model:
+    class_path: Classifier
+    init_args: {model: tiny, lr: 0.05}
+  data:
+    class_path: DigitsDataModule
+
+Every trick goes by the name of its class, as do DigitsDataModule, CIFAR10DataModule, CIFAR100DataModule,
+ImageFolderDataModule, and any module of your own by its full path."""
+
+
+class TricksCLI(LightningCLI):
+    """Any LightningModule and LightningDataModule, by default :class:`Classifier` on the digits.
+
+    Args:
+        args: the words after the command's name; ``None`` for those of the process.
+
+    Raises:
+        Interrupted: after Ctrl-C.
+    """
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        help_of_stages: dict[str, Any] = {
+            stage: {
+                "description": summary,
+                "epilog": examples_text(_EXAMPLES[stage], _FILE),
+                "formatter_class": HelpFormatter,
+            }
+            for stage, summary in STAGES.items()
+        }
+        try:
+            super().__init__(
+                pl.LightningModule,
+                pl.LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={"prog": PROG, "formatter_class": HelpFormatter, **help_of_stages},
+                args=None if args is None else list(args),
+            )
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                checkpoints = self.trainer.checkpoint_callback
+                path = getattr(checkpoints, "last_model_path", "") or getattr(checkpoints, "best_model_path", "")
+                how = f"--ckpt_path {path} goes on from there" if path else "no checkpoint was written yet"
+                raise Interrupted(f"stopped; {how}") from None
+            raise
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Sets the defaults, and lets the model suit the data."""
+        for key, default in {"model": Classifier, "data": DigitsDataModule}.items():
+            parser.set_defaults({key: {"class_path": f"{default.__module__}.{default.__name__}"}})
+        for name in ("num_classes", "in_channels", "image_size"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Those of LightningCLI that a classifier has a use for."""
+        return {stage: LightningCLI.subcommands()[stage] for stage in STAGES}
+
+
+def run_trainer(args: Sequence[str] | None) -> None:
+    """Runs the stage that the first word names.
+
+    Args:
+        args: the words after the command's name; ``None`` for those of the process.
+
+    Raises:
+        Interrupted: after Ctrl-C.
+    """
+    with warnings.catch_warnings():
+        # Lightning 2.6 calls jsonargparse by names that jsonargparse 4.49 has replaced.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+        # The default data lie in memory, where loading processes do not help.
+        warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
+        TricksCLI(args)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe, find_input, find_target, get_at, is_detection
 from lightning_tricks.callbacks.batch_run import generator_of, in_order
-from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots.captions import (
@@ -125,8 +125,10 @@ def each_alone(tricks: Sequence[tuple[Any, int]], batch: Any, *, seed: int) -> l
 
 def title_of(trick: Any, params: Any) -> str:
     """Returns a trick's name, which of its parts was chosen, and whether it left the batch alone."""
-    part = f" → {type(params).__name__.removesuffix('Params')}" if isinstance(trick, RandomChoice) else ""
-    return f"{trick.name}{part}" + ("" if params.active else " (left this batch alone)")
+    name = trick.name
+    if isinstance(trick, RandomChoice) and type(params) is not BatchParams:
+        name += f" → {type(params).__name__.removesuffix('Params')}"
+    return name if params.active else f"{name} (left this batch alone)"
 
 
 def draw_rows(

@@ -14,6 +14,8 @@ from lightning_tricks import (
     CosineDecay,
     CutMix,
     Cutout,
+    Distillation,
+    LabelSmoothing,
     Mixup,
     Mosaic,
     RandomChoice,
@@ -242,6 +244,16 @@ def test_detection_batches_show_their_boxes():
 
 def test_learning_rate_tricks_are_left_out():
     assert len(rows(preview([CosineDecay(), Mixup(), pl.Callback()], batch()))) == 2
+
+
+def test_tricks_of_labels_alone_have_their_row():
+    teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 3))
+    tricks = [Distillation(teacher), RandomChoice([LabelSmoothing(0.2)])]
+    _, smoothed, distilled, both = rows(preview(tricks, batch(), class_names=NAMES))
+    assert smoothed[0].get_ylabel() == "RandomChoice"
+    assert smoothed[0].get_xlabel() == "cat 1.00 · ε 0.2"
+    assert distilled[1].get_xlabel() == "dog 1.00 · teacher T 4"
+    assert both[2].get_xlabel() == "cow 1.00 · ε 0.2\nteacher T 4"
 
 
 def test_images_may_change_their_size():

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import lightning.pytorch as pl
+from torch import nn
 from torchvision.transforms import v2
 
 from lightning_tricks.callbacks.augment import Augment
@@ -12,7 +13,9 @@ from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
 from lightning_tricks.callbacks.cosine_decay import CosineDecay
 from lightning_tricks.callbacks.cutmix import CutMix
 from lightning_tricks.callbacks.cutout import Cutout
+from lightning_tricks.callbacks.distillation import Distillation
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
+from lightning_tricks.callbacks.label_smoothing import LabelSmoothing
 from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.mixup import Mixup
 from lightning_tricks.callbacks.mosaic import Mosaic
@@ -32,11 +35,13 @@ class Trick:
         summary: a few words for ``--help``.
         callbacks: makes its callbacks for a run of so many epochs.
         module: what it changes of the module's own arguments.
+        taught: makes its callbacks from a teacher, if it needs one.
     """
 
     summary: str
     callbacks: Callable[[int], Sequence[pl.Callback]] = lambda epochs: ()
     module: Mapping[str, Any] = field(default_factory=dict)
+    taught: Callable[[nn.Module], Sequence[pl.Callback]] | None = None
 
 
 # Lengths are shares of the run or of the image, so that one setting suits a dozen epochs of 8 x 8 and 300 of 224 x 224.
@@ -49,6 +54,10 @@ TRICKS: dict[str, Trick] = {
     "cutout": Trick("blanks a square of half the side", lambda epochs: [Cutout(length=0.5)]),
     "random_erasing": Trick("blanks a rectangle of half of the images", lambda epochs: [RandomErasing()]),
     "affine": Trick("turns, shifts and scales a little", lambda epochs: [Augment(_affine())]),
+    "label_smoothing": Trick("a tenth of the label for all classes", lambda epochs: [LabelSmoothing()]),
+    "distillation": Trick(
+        "learns from a net of its own kind, trained before", taught=lambda teacher: [Distillation(teacher)]
+    ),
     "warmup": Trick("raises the rate over a tenth of the run", lambda epochs: [GradualWarmup(epochs=0.1 * epochs)]),
     "constant_warmup": Trick(
         "a tenth of the rate for a tenth of the run", lambda epochs: [ConstantWarmup(epochs=0.1 * epochs)]
@@ -65,7 +74,7 @@ LEFT_OUT = {
     "BatchTrick": "is a base",
     "LRTrick": "is a base",
 }
-DEFAULT_TRICKS = ("mixup", "cutmix", "warmup", "cosine")
+DEFAULT_TRICKS = ("mixup", "cutmix", "label_smoothing", "warmup", "cosine")
 
 
 def check_tricks(names: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ TEST_SPLIT_SEED = 0  # a test part that we split off is the same in every study,
 _EVALUATION_BATCH = 512
 
 
-class DataError(ValueError):
+class DataError(RuntimeError):
     """The data cannot be read; the message names the path."""
 
 

@@ -80,7 +80,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.mean, self.std = _statistics([plain(read_image(path)) for path in train_paths[:_STATISTICS_IMAGES]])
         normalise = v2.Normalize(self.mean.tolist(), self.std.tolist())
         crop = v2.RandomResizedCrop(self.image_size, scale=(0.25, 1.0))
-        random = v2.Compose([crop, v2.RandomHorizontalFlip(), plain.transforms[1:], normalise])
+        random = v2.Compose([crop, v2.RandomHorizontalFlip(), *plain.transforms[1:], normalise])
         generator = torch.Generator().manual_seed(self.seed)
         plain = v2.Compose([plain, normalise])
         return (

@@ -2,16 +2,18 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from rich.console import Console
+from torch import nn
 
-from lightning_tricks.cli.arms import check_tricks, make_callbacks, module_options
+from lightning_tricks.cli.arms import TRICKS, check_tricks, make_callbacks, module_options
 from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.ending import Interrupted
@@ -101,9 +103,12 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         options = module_options([name])
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
         make_module(**options)
-        arms[name] = Arm(
-            partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None
-        )
+        if (taught := TRICKS[name].taught) is not None:
+            arms[name] = Arm(taught, prepare=partial(_train_teacher, make_module, training))
+        else:
+            arms[name] = Arm(
+                partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None
+            )
     if training.accelerator == "cpu" and training.model == "tiny":
         # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
         torch.set_num_threads(1)
@@ -128,6 +133,23 @@ def trainer_options(training: TrainingOptions) -> dict[str, Any]:
     """
     devices = int(training.devices) if training.devices.isdigit() else training.devices
     return {"accelerator": training.accelerator, "devices": devices, "precision": training.precision}
+
+
+def _train_teacher(
+    make_module: Callable[[], Classifier], training: TrainingOptions, datamodule: pl.LightningDataModule, seed: int
+) -> nn.Module:
+    """A net of the student's kind, trained as long as it on the same part without any trick."""
+    module = make_module()
+    trainer = pl.Trainer(
+        max_epochs=training.epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **trainer_options(training),
+    )
+    trainer.fit(module, datamodule.train_dataloader())
+    return module.net
 
 
 def _read_study(directory: Path) -> Ablation:

@@ -1,22 +1,21 @@
 """The runner of an ablation: the same training with one thing changed at a time."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
-from lightning_tricks.study.arm import BASELINE, Arm, arms_of, references_of
+from lightning_tricks.study.arguments import check_call, check_grid, check_trainer_options
+from lightning_tricks.study.arm import BASELINE, Arm, arms_of, describe_arm, references_of
 from lightning_tricks.study.fingerprint import describe
-from lightning_tricks.study.lr_choice import best_lr
-from lightning_tricks.study.progress import StudyProgress
+from lightning_tricks.study.isolation import isolated_generators
 from lightning_tricks.study.result import StudyResult
-from lightning_tricks.study.run_store import RunStore, run_name
+from lightning_tricks.study.run_store import RunStore
+from lightning_tricks.study.runner import Runner
 from lightning_tricks.study.shard import parse_shard
-from lightning_tricks.study.training import HELD_OUT, Training, await_other_ranks, isolated_generators
+from lightning_tricks.study.training import Training
 
 
 class Ablation:
@@ -91,20 +90,22 @@ class Ablation:
         self.mode = check_choice("Ablation", "mode", mode, ("max", "min"))
         self.confidence = check_number("Ablation", "confidence", confidence, above=0, below=1)
         self.margin = None if margin is None else check_number("Ablation", "margin", margin, above=0)
-        self.lr_grid = None if lr_grid is None else _checked_grid(lr_grid)
+        self.lr_grid = None if lr_grid is None else check_grid(lr_grid)
         self.directory = None if directory is None else Path(directory)
-        options = dict(trainer_options or {})
-        if taken := sorted({"callbacks", "max_epochs"} & options.keys()):
-            raise ValueError(
-                f"Ablation: `trainer_options` holds {taken}; callbacks belong to the arms, epochs to `max_epochs`."
-            )
-        _check_call("datamodule", datamodule, seed=0)
+        options = check_trainer_options(trainer_options or {})
+        check_call("datamodule", datamodule, seed=0)
         with_lr = {} if lr_grid is None else {"lr": 0.1}
-        _check_call("module_factory", module_factory, **with_lr)
+        check_call("module_factory", module_factory, **with_lr)
+        for name, tricks in self.arms.items():
+            for trick in tricks:
+                if trick.module_factory is not None:
+                    prepared = () if trick.prepare is None else ("prepared",)
+                    check_call(f"module_factory of arm {name!r}", trick.module_factory, *prepared, **with_lr)
         self.references = references_of(question, self.arms)
-        self._training = Training(module_factory, datamodule, metric, {"max_epochs": self.max_epochs, **options})
+        training = Training(module_factory, datamodule, metric, {"max_epochs": self.max_epochs, **options})
+        self._runner = Runner(self.arms, training, self.max_epochs, self.mode, self.lr_grid)
         with isolated_generators():
-            described = {name: [_describe_trick(trick) for trick in tricks] for name, tricks in self.arms.items()}
+            described = {name: [describe_arm(trick) for trick in tricks] for name, tricks in self.arms.items()}
         self._description = {
             "question": question,
             "arms": described,
@@ -153,7 +154,7 @@ class Ablation:
             KeyboardInterrupt: after Ctrl-C; what was finished stays.
             OSError: if finished runs could still not be written at the end.
         """
-        self._do(self.runs(shard), self._store, part="validation", progress=progress)
+        self._runner.do(self.runs(shard), self._store, part="validation", progress=progress)
         return self.result()
 
     def records(self) -> list[dict[str, Any]]:
@@ -199,51 +200,8 @@ class Ablation:
         self._confirmation.check(description)
         seeds = range(self.num_seeds, self.num_seeds + num_seeds)
         pairs = [(name, seed) for seed in seeds for name in (BASELINE, arm)]
-        self._do(pairs, self._confirmation, part="test", progress=progress)
+        self._runner.do(pairs, self._confirmation, part="test", progress=progress)
         return self._result(self._confirmation, pairs, {arm: BASELINE}, part="test")
-
-    def _do(self, pairs: Sequence[tuple[str, int]], store: RunStore, *, part: str, progress: bool) -> None:
-        await_other_ranks()
-        is_writer = _is_rank_zero()
-        if is_writer:
-            store.open()
-        # Decided once: all ranks of a distributed run must do the same runs, and this one will write while others read.
-        finished = store.finished()
-        missing = [(arm, seed) for arm, seed in pairs if (arm, seed, None) not in finished]
-        epochs = self.max_epochs * (1 + len(self.lr_grid or ()))
-        try:
-            with StudyProgress(runs=len(missing), epochs=epochs, show=progress and is_writer) as bar:
-                for arm, seed in missing:
-                    runs = {trial: finished.get((arm, seed, trial)) for trial in range(len(self.lr_grid or ()))}
-                    self._do_one(arm, seed, runs, store, part=part, on_epoch_end=bar.epoch)
-                    bar.run(f"{arm}, seed {seed}")
-        finally:
-            store.close()
-
-    def _do_one(
-        self,
-        arm: str,
-        seed: int,
-        trials: Mapping[int, Mapping[str, Any] | None],
-        store: RunStore,
-        *,
-        part: str,
-        on_epoch_end: Callable[[], None],
-    ) -> None:
-        def train(trial: int | None, lr: float | None) -> dict[str, Any]:
-            measured = self._training.run(
-                self.arms[arm], seed, part=part if trial is None else HELD_OUT, lr=lr, on_epoch_end=on_epoch_end
-            )
-            record = {"arm": arm, "seed": seed, "trial": trial, **measured}
-            name = run_name(seed, list(self.arms).index(arm), arm, trial)
-            store.add(name, record, write=_is_rank_zero())
-            return record
-
-        lr = None
-        if self.lr_grid is not None:
-            tried = [trials[trial] or train(trial, rate) for trial, rate in enumerate(self.lr_grid)]
-            lr = best_lr(tried, mode=self.mode)
-        train(None, lr)
 
     def _result(
         self, store: RunStore, pairs: Sequence[tuple[str, int]], references: Mapping[str, str], *, part: str
@@ -263,32 +221,3 @@ class Ablation:
 
 
 _ONCE = "the test part answers one question once"
-
-
-def _is_rank_zero() -> bool:
-    return getattr(rank_zero_only, "rank", 0) == 0
-
-
-def _describe_trick(trick: Arm) -> dict[str, Any]:
-    described = {name: describe(getattr(trick, name)) for name in ("module_factory", "prepare")}
-    # What a function of the prepared makes is not known before the run.
-    make = trick.callbacks
-    described["callbacks"] = describe(make) if make is None or trick.prepare is not None else describe(make())
-    return described
-
-
-def _checked_grid(lr_grid: Sequence[float]) -> list[float]:
-    grid = [check_number("Ablation", "lr_grid", lr, above=0) for lr in lr_grid]
-    if len(set(grid)) < max(2, len(grid)):
-        raise ValueError(f"Ablation: expected `lr_grid` to have two or more different rates, but got {grid}.")
-    return grid
-
-
-def _check_call(name: str, function: object, **arguments: Any) -> None:
-    if not callable(function):
-        raise TypeError(f"Ablation: expected `{name}` to be a function, but got {type(function).__name__}.")
-    try:
-        inspect.signature(function).bind(**arguments)
-    except TypeError as error:
-        call = ", ".join(f"{argument}=" for argument in arguments)
-        raise TypeError(f"Ablation calls {name}({call}), but the one given does not take that ({error}).") from error

@@ -6,6 +6,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from lightning_tricks.study.fingerprint import describe
+
 BASELINE = "baseline"
 RECIPE = "recipe"
 
@@ -22,14 +24,12 @@ class Arm:
             own. A study with an ``lr_grid`` calls it with ``lr=``.
         prepare: called before the module is made, as ``prepare(datamodule, seed)``; ``callbacks`` and
             ``module_factory`` then get what it returns as their first argument. This is where the teacher of a
-            distillation is trained: the datamodule is set up for fit, of the run's own seed, and has
-            neither validation nor test loaders, so that the teacher sees the training part alone. Its time
-            and memory count as the arm's.
+            distillation is trained: the datamodule is set up for fit, of the run's own seed, and has neither validation
+            nor test loaders, so that the teacher sees the training part alone. Its time and memory count as the arm's.
 
     Example:
         >>> from lightning_tricks import Mixup
-        >>> Arm(lambda: [Mixup()]).callbacks()
-        [...Mixup...]
+        >>> arms = {"mixup": Arm(lambda: [Mixup()]), "strong mixup": Arm(lambda: [Mixup(alpha=1.0)])}
     """
 
     callbacks: Callable[..., Sequence[pl.Callback]] | None = None
@@ -100,3 +100,12 @@ def references_of(question: str, arms: Mapping[str, tuple[Arm, ...]]) -> dict[st
         Arm to arm, without the baseline.
     """
     return {arm: RECIPE if question == "recipe" and arm != RECIPE else BASELINE for arm in arms if arm != BASELINE}
+
+
+def describe_arm(trick: Arm) -> dict[str, Any]:
+    """Plain values that are equal for equal arms; see :func:`~lightning_tricks.study.fingerprint.describe`."""
+    described = {name: describe(getattr(trick, name)) for name in ("module_factory", "prepare")}
+    # What a function of the prepared makes is not known before the run.
+    make = trick.callbacks
+    described["callbacks"] = describe(make) if make is None or trick.prepare is not None else describe(make())
+    return described

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import nn
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_EMPTY = types.CellType()  # of a variable that has no value yet
 
-def describe(value: object) -> Any:
+
+def describe(value: object, *, inside: tuple[object, ...] = ()) -> Any:
     """Plain values that are equal for equal settings, in every process.
 
     Numbers, strings and containers of them stay; a function is its name with the numbers, strings and names in its
@@ -20,6 +24,7 @@ def describe(value: object) -> Any:
 
     Args:
         value: anything.
+        inside: what is being described already; one of them is named and not entered again.
 
     Returns:
         What ``json`` can write.
@@ -28,26 +33,38 @@ def describe(value: object) -> Any:
         >>> describe({"devices": 1, "path": print})
         {'devices': 1, 'path': 'builtins.print'}
     """
+
+    def within(item: object) -> Any:
+        return describe(item, inside=(*inside, value))
+
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
         return str(value)
+    if any(value is outer for outer in inside):
+        return f"the same {type(value).__name__}"
     if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
+        return {str(key): within(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        items = [describe(item) for item in value]
+        items = [within(item) for item in value]
         return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
     if isinstance(value, functools.partial):
-        return {"function": describe(value.func), "args": describe(value.args), "keywords": describe(value.keywords)}
+        return {"function": within(value.func), "args": within(value.args), "keywords": within(value.keywords)}
     if isinstance(value, types.FunctionType):
-        return _describe_function(value)
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != _EMPTY]
+        details = {
+            "defaults": within(value.__defaults__ or ()),
+            "closure": within(cells),
+            "code": _words(value.__code__),
+        }
+        return {"function": _name(value), **{name: item for name, item in details.items() if item}}
     if isinstance(value, types.MethodType):
-        return {"function": describe(value.__func__), "of": describe(value.__self__)}
+        return {"function": within(value.__func__), "of": within(value.__self__)}
     if isinstance(value, pl.Callback):
-        public = {name: describe(item) for name, item in vars(value).items() if not name.startswith("_")}
+        public = {name: within(item) for name, item in vars(value).items() if not name.startswith("_")}
         return {"class": _name(type(value)), **public}
     if isinstance(value, nn.Module):
-        return {"class": _name(type(value)), "structure": str(value)}
+        return {"class": _name(type(value)), "structure": _ADDRESS.sub("", str(value))}
     return _name(value) if hasattr(value, "__qualname__") else _name(type(value))
 
 
@@ -65,13 +82,6 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     names = [name for name in {**flat_there, **flat_here} if flat_there.get(name) != flat_here.get(name)]
     shown = [f"{name}: {flat_there.get(name, 'none')} there, {flat_here.get(name, 'none')} here" for name in names]
     return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
-
-
-def _describe_function(function: types.FunctionType) -> Any:
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
-    words = _words(function.__code__)
-    inside = {"defaults": describe(function.__defaults__ or ()), "closure": describe(cells), "code": words}
-    return {"function": _name(function), **{name: item for name, item in inside.items() if item}}
 
 
 def _words(code: types.CodeType) -> list[Any]:

@@ -1,25 +1,24 @@
 """One run of a study: a training with one seed, and the metric of its last weights."""
 
-import logging
 import math
-import random
-import signal
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.study.arm import Arm
 from lightning_tricks.study.cost import Cost
+from lightning_tricks.study.isolation import (
+    isolated_generators,
+    keyboard_interrupt_stays_one,
+    quiet,
+    seed_global_generators,
+)
 from lightning_tricks.study.lr_choice import hold_out
 
 HELD_OUT = "held out"
@@ -69,7 +68,7 @@ class Training:
             MisconfigurationException: if the module did not log the metric.
             KeyboardInterrupt: after Ctrl-C, when Lightning has shut the training down.
         """
-        with isolated_generators(), _quiet(), _keyboard_interrupt_stays_one():
+        with isolated_generators(), quiet(), keyboard_interrupt_stays_one():
             datamodule = self._datamodule(seed, part)
             with Cost() as cost:
                 trainer, module = self._fit(arm, seed, datamodule, part=part, lr=lr, on_epoch_end=on_epoch_end)
@@ -146,34 +145,6 @@ _QUIET_TRAINER = {
 }
 
 
-def seed_global_generators(seed: int) -> None:
-    """Seeds what module constructors and shuffling loaders draw from; see :func:`isolated_generators`."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def await_other_ranks() -> None:
-    """In a distributed run: what rank 0 has written before is there for all ranks afterwards."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
-@contextmanager
-def isolated_generators() -> Iterator[None]:
-    """Puts the global generators' states back, also after an exception."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda_states:
-            torch.cuda.set_rng_state_all(cuda_states)
-
-
 def _training_alone(datamodule: pl.LightningDataModule) -> pl.LightningDataModule:
     """Sets a datamodule up for fit and takes all but its training part away."""
 
@@ -193,34 +164,3 @@ def _num_samples(loader: Any, part: str) -> int:
     if not isinstance(samples, Sized):
         raise TypeError(f"Ablation needs one {part} DataLoader of a data set with a length, but got {loader!r}.")
     return len(samples)
-
-
-@contextmanager
-def _keyboard_interrupt_stays_one() -> Iterator[None]:
-    """After Ctrl-C Lightning ignores further ones and exits the process; the caller shall decide that."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        if not isinstance(stop.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Lightning's notes about the hardware and the end of each fit off the screen; its warnings still show."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
-            warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
-            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

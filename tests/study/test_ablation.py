@@ -1,211 +1,267 @@
-import logging
-import random
+import math
 import subprocess
 import sys
 
-import lightning.pytorch as pl
-import numpy as np
 import pytest
-import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.utils.data import DataLoader, TensorDataset
 
+import lightning_tricks
+from lightning_tricks import CosineDecay, StepDecay
 from lightning_tricks.study import Ablation, Arm
-from tests.plain import PlainModule
+from lightning_tricks.study.training import HELD_OUT, Training
+from tests.study.small import CPU, Data, Module
 
-CPU = {"accelerator": "cpu", "devices": 1}
-
-
-class Data(pl.LightningDataModule):
-    """Four batches of training images; the order comes from the global generator, as most users leave it."""
-
-    def __init__(self, *, seed):
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        images = torch.randn(40, 3, 6, 4, generator=generator)
-        labels = torch.randint(5, (40,), generator=generator)
-        self.train, self.validation = TensorDataset(images[:32], labels[:32]), TensorDataset(images[32:], labels[32:])
-
-    def train_dataloader(self):
-        return DataLoader(self.train, batch_size=8, shuffle=True)
-
-    def val_dataloader(self):
-        return DataLoader(self.validation, batch_size=3)
-
-    def test_dataloader(self):
-        raise AssertionError("the test part was read")
+ARMS = {"cosine": lambda: [CosineDecay()], "module": Arm(module_factory=Module)}
 
 
-class Module(PlainModule):
-    def validation_step(self, batch, batch_idx):
-        x, y = batch
-        self.log("val_acc", (self(x).argmax(1) == y).float().mean())
-        self.log("weight", self.net[1].weight[0, 0])
+def study(arms=ARMS, **kwargs):
+    return Ablation(Module, Data, arms, **({"num_seeds": 3, "max_epochs": 2, "trainer_options": CPU} | kwargs))
 
 
-class Spy(pl.Callback):
-    """Notes the first weights, the batches and the last weights of one run."""
+@pytest.fixture
+def done(monkeypatch):
+    """The trainings that were done, none of which takes any time; an arm of more tricks is a little better."""
+    calls = []
 
-    def __init__(self, notes):
-        self.notes = notes
+    def run(self, arm, seed, *, part, lr=None, on_epoch_end=None):
+        calls.append((len(arm), seed, part, lr))
+        value = 0.5 + 0.01 * (seed % 3) + 0.1 * len(arm) + 0.001 * ((seed * len(arm)) % 2)
+        if lr is not None and part == HELD_OUT:
+            value = -abs(lr - 0.1 * (1 + seed + len(arm)))
+        sizes = {"train_size": 300, "eval_size": 101}
+        measured = {"metric": self.metric, "value": value, "diverged": False, "lr": lr, "seconds": 1.0}
+        return {**measured, "peak_memory": 5, **sizes}
 
-    def on_train_start(self, trainer, module):
-        self.run = {"first": module.net[1].weight.detach().clone(), "batches": [], "epochs": 0}
-        self.notes.append(self.run)
-
-    def on_train_batch_start(self, trainer, module, batch, batch_idx):
-        self.run["batches"].append(batch[0].clone())
-
-    def on_train_epoch_end(self, trainer, module):
-        self.run["epochs"] += 1
-
-    def on_train_end(self, trainer, module):
-        self.run["last"] = module.net[1].weight.detach().clone()
-        self.run["trainer"] = trainer
+    monkeypatch.setattr(Training, "run", run)
+    return calls
 
 
-def study(arms, **kwargs):
-    return Ablation(Module, Data, arms, **({"num_seeds": 1, "max_epochs": 2, "trainer_options": CPU} | kwargs))
-
-
-def test_records_are_plain_and_in_order():
-    records = list(study({"spied": Arm()}, num_seeds=2).records())
-    assert [(record["arm"], record["seed"]) for record in records] == [
-        ("baseline", 0),
-        ("spied", 0),
-        ("baseline", 1),
-        ("spied", 1),
+def test_a_study_from_end_to_end(tmp_path):
+    runs = study(num_seeds=2, directory=tmp_path)
+    result = runs.run(progress=False)
+    assert [row.arm for row in result.rows] == ["baseline", "cosine", "module"]
+    assert result.rows[2].difference == 0, "the same module is the same run"
+    confirmed = runs.confirm("cosine", num_seeds=2, progress=False)
+    assert [(record["arm"], record["seed"], record["eval_size"]) for record in confirmed.records] == [
+        ("baseline", 2, 6),
+        ("cosine", 2, 6),
+        ("baseline", 3, 6),
+        ("cosine", 3, 6),
     ]
-    for record in records:
-        assert {name: type(value) for name, value in record.items()} == {
-            "arm": str,
-            "seed": int,
-            "metric": str,
-            "value": float,
-            "seconds": float,
-            "train_size": int,
-            "validation_size": int,
-        }
-        assert (record["metric"], record["train_size"], record["validation_size"]) == ("val_acc", 32, 8)
-        assert record["seconds"] > 0
+    assert confirmed.part == "test"
 
 
-def test_arms_of_a_seed_share_split_weights_and_order():
-    notes = []
-    runs = study({name: Arm(lambda: [Spy(notes)]) for name in "ab"}, num_seeds=2)
-    values = {(record["arm"], record["seed"]): record["value"] for record in runs.records()}
-    a0, b0, a1, _ = notes
-    assert torch.equal(a0["first"], b0["first"])
-    assert torch.equal(torch.stack(a0["batches"]), torch.stack(b0["batches"]))
-    assert torch.equal(a0["last"], b0["last"])
-    assert values["baseline", 0] == values["a", 0] == values["b", 0]
-    assert not torch.equal(a0["first"], a1["first"])
-    assert not torch.equal(a0["batches"][0], a1["batches"][0])
-    assert not torch.equal(a0["batches"][0], a0["batches"][4]), "each epoch has an order of its own"
+def test_records_are_in_running_order(done):
+    runs = study(num_seeds=2)
+    runs.run(progress=False)
+    pairs = [(arm, seed) for seed in (0, 1) for arm in ("baseline", "cosine", "module")]
+    assert runs.runs() == pairs
+    assert [(record["arm"], record["seed"]) for record in runs.records()] == pairs
+    assert set(runs.records()[0]) == {
+        *("arm", "seed", "metric", "value", "diverged", "lr", "seconds", "peak_memory", "train_size", "eval_size")
+    }
+    assert {part for _, _, part, _ in done} == {"validation"}
 
 
-def test_another_module_sees_the_same_batches():
-    class Wider(Module):
-        def __init__(self):
-            super().__init__()
-            self.more = torch.nn.Linear(7, 7)
-
-    notes = []
-    runs = study({"a": Arm(lambda: [Spy(notes)]), "wider": Arm(lambda: [Spy(notes)], Wider)})
-    list(runs.records())
-    assert isinstance(notes[1]["trainer"].lightning_module, Wider)
-    assert torch.equal(torch.stack(notes[0]["batches"]), torch.stack(notes[1]["batches"]))
+def test_nothing_is_done_twice(done, tmp_path):
+    first = study(directory=tmp_path).run(progress=False)
+    assert len(done) == 9
+    again = study(directory=tmp_path).run(progress=False)
+    assert len(done) == 9
+    assert again.records == first.records
+    assert again.rows == first.rows
 
 
-def test_the_metric_is_that_of_the_last_weights():
-    notes = []
-    runs = study(
-        {"a": Arm(lambda: [Spy(notes)])}, metric="weight", trainer_options=CPU | {"check_val_every_n_epoch": 9}
-    )
-    record = runs.run("a", 0)
-    assert record["value"] == notes[0]["last"][0, 0].item()
-    assert record["metric"] == "weight"
+def test_an_interrupted_study_goes_on(done, tmp_path, monkeypatch):
+    real, count = Training.run, iter(range(100))
+
+    def interrupted(self, *args, **kwargs):
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Training, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(directory=tmp_path).run(progress=False)
+    partial = study(directory=tmp_path).result()
+    assert len(partial.records) == 4
+    assert partial.missing == [("cosine", 1), ("module", 1), ("baseline", 2), ("cosine", 2), ("module", 2)]
+    assert [row.num_seeds for row in partial.rows] == [2, 1, 1]
+    resumed = study(directory=tmp_path).run(progress=False)
+    assert len(done) == 9
+    assert resumed.records == study().run(progress=False).records
 
 
-def test_epochs_and_trainer_options_reach_the_trainer(tmp_path):
-    notes = []
-    runs = study(
-        {"a": Arm(lambda: [Spy(notes)])},
-        max_epochs=3,
-        trainer_options=CPU | {"limit_train_batches": 1, "default_root_dir": tmp_path},
-    )
-    ticks = []
-    list(runs.records(on_epoch_end=lambda: ticks.append(len(notes))))
-    assert notes[0]["epochs"] == 3
-    assert len(notes[0]["batches"]) == 3
-    assert ticks == [0, 0, 0, 1, 1, 1]
-    assert list(tmp_path.iterdir()) == []
+def test_shards_do_all_and_nothing_twice(done, tmp_path):
+    runs = study(directory=tmp_path)
+    shares = [runs.runs(shard) for shard in ("1/4", (2, 4), "3/4", "4/4")]
+    assert sorted(pair for share in shares for pair in share) == sorted(runs.runs())
+    assert [len(share) for share in shares] == [3, 2, 2, 2]
+    result = study(directory=tmp_path).run(shard="2/4", progress=False)
+    assert [(record["arm"], record["seed"]) for record in result.records] == runs.runs("2/4")
+    assert len(result.missing) == 7
+    for shard in ("1/4", "3/4", "4/4"):
+        study(directory=tmp_path).run(shard=shard, progress=False)
+    assert len(done) == 9
+    assert runs.result().missing == []
 
 
-def test_global_generators_and_loggers_are_as_before():
-    torch.manual_seed(5)
-    np.random.seed(5)
-    random.seed(5)
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    study({}).run("baseline", 0)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.random.get_state()[1].tolist() == before[1]
-    assert random.getstate() == before[2]
-    assert logger.level == level
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"num_seeds": 4}, "num_seeds: 3 there, 4 here"),
+        ({"max_epochs": 3}, "max_epochs: 2 there, 3 here"),
+        ({"metric": "weight"}, 'metric: "val_acc" there, "weight" here'),
+        ({"mode": "min"}, 'mode: "max" there, "min" here'),
+        ({"question": "recipe"}, "question:"),
+        ({"lr_grid": [0.1, 0.2]}, "lr_grid: null there"),
+        ({"settings": {"data": "digits"}}, "settings"),
+        ({"trainer_options": CPU | {"precision": 64}}, "trainer_options.precision"),
+        ({"arms": {"cosine": lambda: [CosineDecay(min_factor=0.1)], "module": ARMS["module"]}}, "min_factor"),
+        ({"arms": {"cosine": lambda: [StepDecay(steps=3)] if False else [], "module": ARMS["module"]}}, "arms.cosine"),
+        ({"arms": {"cosine": ARMS["cosine"]}}, "arms.module"),
+    ],
+)
+def test_a_directory_of_another_study_is_refused(changed, words, done, tmp_path):
+    study(directory=tmp_path).run(progress=False)
+    with pytest.raises(ValueError, match=rf"holds another study \(.*{words}"):
+        study(directory=tmp_path, **changed)
 
 
-def test_a_run_prints_nothing(capfd):
-    study({}).run("baseline", 0)
-    assert capfd.readouterr() == ("", "")
+def test_margin_and_confidence_are_free_to_change(done, tmp_path):
+    study(directory=tmp_path).run(progress=False)
+    result = study(directory=tmp_path, margin=0.01, confidence=0.5).result()
+    assert (result.margin, result.confidence) == (0.01, 0.5)
+    assert result.rows[1].high - result.rows[1].low < study(directory=tmp_path).result().rows[1].high
 
 
-def test_a_metric_that_is_not_logged_is_an_error():
-    with pytest.raises(
-        MisconfigurationException,
-        match=r"Ablation needs 'f1' to be logged in validation_step, but got \['val_acc', 'weight'\]",
-    ):
-        study({}, metric="f1").run("baseline", 0)
+def test_recipe(done):
+    runs = study(question="recipe", arms=ARMS | {"third": list})
+    result = runs.run(progress=False)
+    names = ["baseline", "recipe", "recipe less cosine", "recipe less module", "recipe less third"]
+    assert [row.arm for row in result.rows] == names
+    assert [row.reference for row in result.rows] == ["baseline", "baseline", "recipe", "recipe", "recipe"]
+    assert [row.verdict for row in result.rows] == ["", "helps", "hurts", "hurts", "hurts"]
+    assert {tricks for tricks, *_ in done} == {0, 2, 3}
 
 
-@pytest.mark.parametrize(("part", "loader"), [("training", "train_dataloader"), ("validation", "val_dataloader")])
-def test_several_loaders_are_refused(part, loader):
-    class Several(Data):
-        pass
+def test_each_run_chooses_its_own_learning_rate(done, tmp_path):
+    grid = [0.3, 0.1, 0.2]
+    runs = study(lr_grid=grid, directory=tmp_path)
+    result = runs.run(progress=False)
+    # The nearest to 0.1·(1 + seed + tricks) is the best on the fifth that is held out.
+    assert [record["lr"] for record in result.records] == [0.1, 0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3]
+    assert len(done) == 9 * 4
+    assert {(part, lr) for _, _, part, lr in done if part == HELD_OUT} == {(HELD_OUT, lr) for lr in grid}
+    assert "trial" not in result.records[0]
+    study(lr_grid=grid, directory=tmp_path).run(progress=False)
+    assert len(done) == 9 * 4
+    (tmp_path / "runs" / "seed-0001-arm-01-cosine.json").unlink()
+    study(lr_grid=grid, directory=tmp_path).run(progress=False)
+    assert done[36:] == [(1, 1, "validation", 0.3)], "its trials are on disk"
 
-    setattr(Several, loader, lambda self: [DataLoader(self.train, batch_size=8)] * 2)
-    module = type("M", (Module,), {"training_step": lambda self, batch, batch_idx: self.net[1].bias.sum()})
-    module.validation_step = lambda self, batch, batch_idx, dataloader_idx=0: None
-    with pytest.raises(TypeError, match=f"Ablation needs one {part} DataLoader of a data set with a length, but got"):
-        Ablation(module, Several, {}, max_epochs=1, trainer_options=CPU).run("baseline", 0)
+
+def test_mode_decides_which_rate_is_best(done):
+    assert study(lr_grid=[0.1, 0.9], mode="min").run(progress=False).records[0]["lr"] == 0.9
 
 
-def test_an_unknown_arm_is_an_error():
-    with pytest.raises(KeyError, match="mixup"):
-        study({}).run("mixup", 0)
+def test_confirmation_has_fresh_seeds_and_is_done_once(done, tmp_path):
+    study(directory=tmp_path).run(progress=False)
+    before = len(done)
+    result = study(directory=tmp_path).confirm("cosine", progress=False)
+    assert [row.arm for row in result.rows] == ["baseline", "cosine"]
+    assert result.rows[1].verdict == "helps"
+    assert {(seed, part) for _, seed, part, _ in done[before:]} == {(seed, "test") for seed in range(3, 13)}
+    again = study(directory=tmp_path).confirm("cosine", progress=False)
+    assert (again.records, len(done)) == (result.records, before + 20)
+    for words, other in {"cosine": {"arm": "module"}, "num_seeds": {"arm": "cosine", "num_seeds": 5}}.items():
+        with pytest.raises(
+            ValueError, match=rf"holds another study \(.*{words}.*the test part answers one question once"
+        ):
+            study(directory=tmp_path).confirm(progress=False, **other)
+    assert len(study(directory=tmp_path).run(progress=False).records) == 9, "the study itself is as it was"
+
+
+def test_confirmation_in_memory_is_done_once_too(done):
+    runs = study()
+    runs.confirm("cosine", num_seeds=2, progress=False)
+    assert len(runs.confirm("cosine", num_seeds=2, progress=False).records) == len(done) == 4
+    with pytest.raises(ValueError, match=r'confirmed arm: "cosine" there, "module" here.*one question once'):
+        runs.confirm("module", num_seeds=2, progress=False)
+
+
+def test_confirmation_of_a_recipe_is_against_the_baseline(done):
+    result = study(question="recipe").confirm("recipe less module", num_seeds=2, progress=False)
+    assert [(row.arm, row.reference) for row in result.rows] == [
+        ("baseline", "baseline"),
+        ("recipe less module", "baseline"),
+    ]
+
+
+def test_what_cannot_be_confirmed():
+    with pytest.raises(ValueError, match="arm to be one of 'cosine', 'module', but got 'baseline'"):
+        study().confirm("baseline")
+    with pytest.raises(ValueError, match="num_seeds to be at least 1, but got 0"):
+        study().confirm("cosine", num_seeds=0)
+
+
+def test_a_diverged_arm_is_a_row(tmp_path):
+    class NotANumber(Module):
+        def validation_step(self, batch, batch_idx):
+            self.log("val_acc", math.nan)
+
+    arms = {"nan": Arm(module_factory=NotANumber), "same": list}
+    rows = study(arms, num_seeds=2, max_epochs=1, directory=tmp_path).run(progress=False).rows
+    assert [(row.arm, row.diverged) for row in rows] == [("baseline", 0), ("nan", 2), ("same", 0)]
+    assert rows[1].verdict == "not shown with 2 seeds"
+    assert rows[2].difference == 0
+
+
+def test_progress(done, capsys):
+    study().run()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 9
+    assert lines[0].startswith("run 1 of 9 done: baseline, seed 0; about ")
+    study().run(progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(TypeError, match="Ablation needs datamodule to be a function, but got Data"):
+    with pytest.raises(TypeError, match="expected `datamodule` to be a function, but got Data"):
         Ablation(Module, Data(seed=0), {})
-    with pytest.raises(TypeError, match="Ablation needs module_factory to be a function, but got NoneType"):
+    with pytest.raises(TypeError, match="expected `module_factory` to be a function, but got NoneType"):
         Ablation(None, Data, {})
-    with pytest.raises(TypeError, match="Ablation needs arm 'mixup' to be an Arm, but got list"):
+    with pytest.raises(
+        TypeError, match=r"Ablation calls datamodule as \(seed=\), but the one given does not take that"
+    ):
+        Ablation(Module, lambda: None, {})
+    with pytest.raises(
+        TypeError, match=r"Ablation calls module_factory as \(lr=\), but the one given does not take that"
+    ):
+        Ablation(lambda: Module(), Data, {}, lr_grid=[0.1, 0.2])
+    with pytest.raises(TypeError, match=r"module_factory of arm 'a' as \(prepared, lr=\)"):
+        study({"a": Arm(module_factory=lambda teacher: None, prepare=print)}, lr_grid=[0.1, 0.2])
+    with pytest.raises(TypeError, match="expected arm 'mixup' to be an Arm or a function"):
         study({"mixup": []})
-    with pytest.raises(ValueError, match="Ablation needs another name than 'baseline'"):
-        study({"baseline": Arm()})
-    with pytest.raises(ValueError, match="Ablation needs num_seeds to be at least 1, but got 0"):
-        study({}, num_seeds=0)
-    with pytest.raises(TypeError, match=r"Ablation needs num_seeds to be an integer, but got 2\.5"):
-        study({}, num_seeds=2.5)
-    with pytest.raises(ValueError, match="Ablation needs max_epochs to be at least 1, but got -1"):
-        study({}, max_epochs=-1)
-    with pytest.raises(ValueError, match="Ablation needs trainer_options without callbacks"):
-        study({}, trainer_options={"callbacks": []})
+    with pytest.raises(ValueError, match="num_seeds to be at least 1, but got 0"):
+        study(num_seeds=0)
+    with pytest.raises(ValueError, match="max_epochs to be at least 1, but got -1"):
+        study(max_epochs=-1)
+    with pytest.raises(ValueError, match="mode to be one of 'max', 'min', but got 'best'"):
+        study(mode="best")
+    with pytest.raises(ValueError, match="margin to be above 0, but got -1"):
+        study(margin=-1)
+    with pytest.raises(ValueError, match="confidence to be above 0 and below 1, but got 2"):
+        study(confidence=2)
+    with pytest.raises(ValueError, match=r"`lr_grid` to have two or more different rates, but got \[0.1, 0.1\]"):
+        study(lr_grid=[0.1, 0.1])
+    with pytest.raises(ValueError, match="lr_grid to be above 0, but got 0"):
+        study(lr_grid=[0, 0.1])
+    with pytest.raises(ValueError, match=r"`trainer_options` holds \['callbacks', 'max_epochs'\]"):
+        study(trainer_options={"callbacks": [], "max_epochs": 3})
 
 
-def test_study_and_command_import_without_the_extra():
+def test_names_are_public_and_import_without_the_extra():
+    assert (lightning_tricks.Ablation, lightning_tricks.Arm) == (Ablation, Arm)
     # Lightning and torchmetrics import some of these themselves where they are installed.
     code = (
         "import sys, lightning.pytorch, torchmetrics\n"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Sized
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
@@ -129,7 +130,9 @@ class Training:
         callbacks = [callback for make in makers for callback in make()]
         if on_epoch_end is not None:
             callbacks.append(LambdaCallback(on_train_epoch_end=lambda trainer, module: on_epoch_end()))
-        trainer = pl.Trainer(**(_QUIET_TRAINER | dict(self.trainer_options)), callbacks=callbacks)
+        # Copied, since a strategy or a logger belongs to the first Trainer that gets it.
+        options = _QUIET_TRAINER | deepcopy(dict(self.trainer_options))
+        trainer = pl.Trainer(**options, callbacks=callbacks)
         # Seeded again: a module of another make has drawn another number of weights, and must not move the data.
         seed_global_generators(seed)
         trainer.fit(module, datamodule=datamodule)

@@ -258,6 +258,10 @@ def _multi_tensor(*lists: list[Tensor], group: dict[str, Any]) -> None:
         step_sizes, lows, highs = zip(*(_scalars(step.item(), lr, group) for step in steps), strict=True)
         denominators = torch._foreach_sqrt(seconds)
         torch._foreach_add_(denominators, group["eps"])
-        torch._foreach_clamp_min_(denominators, lows)
-        torch._foreach_clamp_max_(denominators, highs)
+        if params[0].is_cpu:  # where each multi-tensor operation is a loop, and torch has none that clamps to both ends
+            for denominator, low, high in zip(denominators, lows, highs, strict=True):
+                denominator.clamp_(low, high)
+        else:
+            torch._foreach_clamp_min_(denominators, lows)
+            torch._foreach_clamp_max_(denominators, highs)
         torch._foreach_addcdiv_(params, exp_avgs, denominators, [-size for size in step_sizes])

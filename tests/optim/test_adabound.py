@@ -162,6 +162,33 @@ def test_foreach_and_loop_agree_over_mixed_parameters():
         torch.testing.assert_close(together, looped)
 
 
+def test_foreach_runs_off_the_cpu():
+    p = nn.Parameter(torch.ones(3, 2, device="meta"))
+    p.grad = torch.ones_like(p)
+    optimizer = AdaBound([p], foreach=True, amsbound=True, weight_decay=0.1, maximize=True)
+    optimizer.step()
+    assert optimizer.state[p]["exp_avg"].device.type == "meta"
+    assert optimizer.state[p]["step"].item() == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu():
+    def trained(device, foreach):
+        net = small_net()
+        optimizer = AdaBound(net.to(device).parameters(), lr=0.01, foreach=foreach, amsbound=True)
+        for step in range(20):
+            generator = torch.Generator().manual_seed(step)
+            for p in net.parameters():
+                p.grad = torch.randn(p.shape, generator=generator).to(device)
+            optimizer.step()
+        return net.cpu()
+
+    expected = trained("cpu", False)
+    for foreach in (True, False, None):
+        assert distance(trained("cuda", foreach), expected) < 1e-6
+
+
 @pytest.mark.parametrize(("foreach", "expected"), [(True, True), (False, False), (None, False)])
 def test_foreach_chooses_the_operations(foreach, expected, monkeypatch):
     calls = []

@@ -15,7 +15,7 @@ from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots.captions import ClassNames, check_class_names
 from lightning_tricks.plots.figure import new_figure, pixels
 from lightning_tricks.plots.pixel_range import PixelRange, Statistic
-from lightning_tricks.plots.preview import Row, draw_rows, title_of
+from lightning_tricks.plots.preview import Row, draw_rows, margin_of
 
 _TAG = "batch_preview"
 
@@ -103,10 +103,10 @@ class BatchPreview(pl.Callback):
             run.observer = show
 
     def _show(self, trainer: pl.Trainer, given: Any, made: Any, drawn: Sequence[tuple[Any, Any]]) -> None:
-        rows = [Row("from the loader", given, drawn[0][0] if drawn else None)]
+        rows = [Row(["from the loader"], given, drawn[0][0] if drawn else None)]
         if drawn:
-            title = ", ".join(title_of(trick, params) for trick, params in drawn)
-            rows.append(Row(title, made, drawn[0][0], [params for _, params in drawn]))
+            beside = [line for trick, params in drawn for line in margin_of(trick, params)]
+            rows.append(Row(beside, made, drawn[0][0], [params for _, params in drawn]))
         figure = draw_rows(
             "BatchPreview",
             rows,

@@ -42,13 +42,13 @@ class Row:
     """One row of pictures.
 
     Attributes:
-        title: what was done to the batch.
+        beside: lines for the margin: what was done to the batch, and what was drawn for it.
         batch: the batch.
         trick: a trick that knows where its images are, if there is one.
-        drawn: what tricks have drawn for it, which is written beside and under the pictures.
+        drawn: what tricks have drawn, of which each picture gets what is its own.
     """
 
-    title: str
+    beside: Sequence[str]
     batch: Any
     trick: Any = None
     drawn: Sequence[Any] = ()
@@ -110,25 +110,25 @@ def preview(
         new = batch
         for trick, ordinal in tricks:
             new, _ = trick.rewrite(new, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
-        rows.append(Row(", ".join(trick.name for trick, _ in tricks) + " in this order", new, tricks[0][0]))
+        rows.append(Row([", ".join(trick.name for trick, _ in tricks) + " in this order"], new, tricks[0][0]))
     return draw_rows("preview", rows, max_images=max_images, mean=mean, std=std, class_names=class_names)
 
 
 def each_alone(tricks: Sequence[tuple[Any, int]], batch: Any, *, seed: int) -> list[Row]:
     """Returns a row of the originals, and one of what each trick alone makes of them."""
-    rows = [Row("original", batch, tricks[0][0] if tricks else None)]
+    rows = [Row(["original"], batch, tricks[0][0] if tricks else None)]
     for trick, ordinal in tricks:
         new, params = trick.rewrite(batch, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
-        rows.append(Row(title_of(trick, params), new, trick, [params]))
+        rows.append(Row(margin_of(trick, params), new, trick, [params]))
     return rows
 
 
-def title_of(trick: Any, params: Any) -> str:
-    """Returns a trick's name, which of its parts was chosen, and whether it left the batch alone."""
+def margin_of(trick: Any, params: Any) -> list[str]:
+    """Returns a trick's name, which of its parts was chosen, whether it did anything, and what holds for the batch."""
     name = trick.name
     if isinstance(trick, RandomChoice) and type(params) is not BatchParams:
         name += f" → {type(params).__name__.removesuffix('Params')}"
-    return name if params.active else f"{name} (left this batch alone)"
+    return [name if params.active else f"{name} (left this batch alone)", *drawn_for_batch(params)]
 
 
 def draw_rows(
@@ -170,8 +170,7 @@ def draw_rows(
             axes.set_xlabel(texts[i], fontsize=7.5)
             if is_detection(target):
                 _draw_boxes(axes, target[i], class_names)
-        beside = [row.title, *(line for params in row.drawn for line in drawn_for_batch(params))]
-        beside = [part for line in beside for part in textwrap.wrap(line, _CHARACTERS)]
+        beside = [part for line in row.beside for part in textwrap.wrap(line, _CHARACTERS)]
         axes_row[0].set_ylabel("\n".join(beside), rotation=0, ha="right", va="center", fontsize=8)
     note = f"{str(images[0].dtype).removeprefix('torch.')} images; {colours_of.note}"
     figure.supxlabel("\n".join(textwrap.wrap(note, int(14 * size[0]))), fontsize=8)

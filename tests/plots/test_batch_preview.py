@@ -61,7 +61,7 @@ def drawn_rows(monkeypatch):
     seen = []
 
     def record(owner, rows, **kwargs):
-        seen.append(([(row.title, row.batch) for row in rows], kwargs))
+        seen.append(([(row.beside, row.batch) for row in rows], kwargs))
         return draw_rows(owner, rows, **kwargs)
 
     draw_rows = batch_preview.draw_rows
@@ -81,8 +81,8 @@ def test_it_shows_the_first_batch_before_and_after_the_tricks(make_trainer, draw
     callbacks = [CutMix(per_sample=True), preview, RandomErasing(p=0.5)]
     make_trainer(callbacks=callbacks, max_epochs=2).fit(Module(), image_loader())
     ((rows, arguments),) = drawn_rows
-    (_, given), (title, made) = rows
-    assert title == "CutMix, RandomErasing"
+    (_, given), (beside, made) = rows
+    assert [beside[0], beside[1][:6], *beside[2:]] == ["CutMix", "shift ", "RandomErasing"]
     assert made is seen[0]
     assert torch.equal(given[0], next(iter(image_loader()))[0])
     assert arguments == {"max_images": 3, "mean": 0.1, "std": 2.0, "class_names": list("abcde")}
@@ -96,13 +96,13 @@ def test_its_place_in_the_list_does_not_matter(make_trainer, drawn_rows, place):
     callbacks.insert(place, BatchPreview())
     make_trainer(callbacks=callbacks).fit(PlainModule(), image_loader())
     ((rows, _),) = drawn_rows
-    assert [title for title, _ in rows] == ["from the loader", "Mixup"]
+    assert [beside[0] for beside, _ in rows] == ["from the loader", "Mixup"]
 
 
 def test_without_tricks_it_shows_what_comes_from_the_loader(make_trainer, drawn_rows):
     make_trainer(callbacks=[BatchPreview()]).fit(PlainModule(), image_loader())
-    (([(title, batch)], _),) = drawn_rows
-    assert title == "from the loader"
+    (([(beside, batch)], _),) = drawn_rows
+    assert beside == ["from the loader"]
     assert torch.equal(batch[0], next(iter(image_loader()))[0])
 
 

@@ -1,5 +1,6 @@
 """Cross-entropy under mixed and smoothed labels, and distillation."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -115,20 +116,20 @@ def distillation_loss(
     References:
         Hinton et al. 2015, arXiv 1503.02531; in the form of He et al. 2019, arXiv 1812.01187, who took T = 20.
     """
-    probabilities = teacher_probabilities(teacher_logits, temperature=temperature)
-    loss = distillation_terms(logits, probabilities, temperature=temperature, weight=weight, kl=kl)
+    teacher = teacher_log_probabilities(teacher_logits, temperature=temperature)
+    loss = distillation_terms(logits, teacher, temperature=temperature, weight=weight, kl=kl)
     return reduce_loss(loss, torch.ones_like(loss), reduction).to(result_dtype(logits))
 
 
-def teacher_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temperature: float) -> Tensor:
-    """Computes softmax(r / T), averaged over the teachers, in float32 at least.
+def teacher_log_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temperature: float) -> Tensor:
+    """Computes log softmax(r / T), of several teachers the log of their mean probabilities, in float32 at least.
 
     Args:
         teacher_logits: floating, (C,), (N, C) or (N, C, d1, …), or a sequence of such tensors, one a teacher.
         temperature: T > 0.
 
     Returns:
-        The probabilities, in the shape of the logits.
+        The log-probabilities, in the shape of the logits.
 
     Raises:
         ValueError: if there is no teacher, the teachers disagree in shape, or the temperature is not positive.
@@ -140,16 +141,16 @@ def teacher_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temperat
         shapes = [tuple(teacher.shape) for teacher in teachers]
         raise ValueError(f"Expected the logits of one teacher or of several of equal shape, but got shapes {shapes}.")
     dtype, dim = compute_dtype(teachers[0]), class_dim(teachers[0])
-    probabilities = [torch.softmax(teacher.to(dtype) / temperature, dim) for teacher in teachers]
-    return probabilities[0] if len(teachers) == 1 else torch.stack(probabilities).mean(0)
+    each = [torch.log_softmax(teacher.to(dtype) / temperature, dim) for teacher in teachers]
+    return each[0] if len(each) == 1 else torch.stack(each).logsumexp(0) - math.log(len(each))
 
 
-def distillation_terms(logits: Tensor, probabilities: Tensor, *, temperature: float, weight: float, kl: bool) -> Tensor:
-    """Computes :func:`distillation_loss` for each sample from the teacher's probabilities, without a reduction.
+def distillation_terms(logits: Tensor, teacher: Tensor, *, temperature: float, weight: float, kl: bool) -> Tensor:
+    """Computes :func:`distillation_loss` for each sample from the teacher's log-probabilities, without a reduction.
 
     Args:
         logits: the student's, or its log-probabilities, of which the softmax is the same.
-        probabilities: what :func:`teacher_probabilities` returned at the same temperature.
+        teacher: what :func:`teacher_log_probabilities` returned at the same temperature.
         temperature: T > 0.
         weight: w ≥ 0.
         kl: whether to leave the teacher's entropy out.
@@ -160,20 +161,19 @@ def distillation_terms(logits: Tensor, probabilities: Tensor, *, temperature: fl
     Raises:
         ValueError: if the student and the teacher disagree in shape, or an argument is out of range.
     """
-    if logits.shape != probabilities.shape:
-        dim = class_dim(logits)
+    dim = class_dim(logits)
+    if logits.shape != teacher.shape:
         raise ValueError(
             f"Expected a student and a teacher with logits of one shape, but got {tuple(logits.shape)} "
-            f"({logits.shape[dim]} classes) and {tuple(probabilities.shape)} ({probabilities.shape[dim]} classes)."
+            f"({logits.shape[dim]} classes) and {tuple(teacher.shape)} ({teacher.shape[dim]} classes)."
         )
     if not temperature > 0:
         raise ValueError(f"Expected `temperature` to be positive, but got {temperature}.")
     if not weight >= 0:
         raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
-    dim = class_dim(logits)
-    log_student = torch.log_softmax(logits.to(compute_dtype(logits)) / temperature, dim)
-    # where the teacher is certain, 0 · (−∞) of the student's is nothing
-    terms = -(probabilities * log_student).masked_fill(probabilities == 0, 0).sum(dim)
-    if kl:
-        terms = terms + torch.xlogy(probabilities, probabilities).sum(dim)
-    return weight * temperature**2 * terms
+    student = torch.log_softmax(logits.to(compute_dtype(logits)) / temperature, dim)
+    probabilities = teacher.exp()
+    # the entropy is left out class by class, so that what agrees gives zero and not the difference of two roundings
+    terms = probabilities * (teacher - student if kl else -student)
+    # where the teacher is certain, 0 · ∞ of the student's is nothing
+    return weight * temperature**2 * terms.masked_fill(probabilities == 0, 0).sum(dim)

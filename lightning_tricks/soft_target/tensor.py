@@ -1,8 +1,11 @@
 """The tensor: integer labels that remember the soft label they stand for, and the fence around it."""
 
 import copy
+import functools
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
@@ -10,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from lightning_tricks.functional.losses import teacher_probabilities
+from lightning_tricks.functional.losses import teacher_log_probabilities
 from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 
@@ -40,7 +43,7 @@ class SoftTarget(Tensor):
 
     _labels: Tensor  # (K, *shape)
     _weights: Tensor  # (K, *shape), float32
-    _teacher: Tensor | None  # (M, N, C, …): probabilities of M teachers at their temperatures
+    _teacher: Tensor | None  # (M, N, C, …): log-probabilities of M teachers at their temperatures
     label_smoothing: float
     spread: Spread
     teachers: tuple[Teacher, ...]
@@ -170,7 +173,7 @@ class SoftTarget(Tensor):
         if not weight >= 0:
             raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
         soft = as_soft(target)
-        teacher = teacher_probabilities(teacher_logits, temperature=temperature).detach().unsqueeze(0)
+        teacher = teacher_log_probabilities(teacher_logits, temperature=temperature).detach().unsqueeze(0)
         dim = min(soft.ndim, 1) + 1
         if teacher.shape[1:dim] + teacher.shape[dim + 1 :] != soft.shape:
             raise ValueError(
@@ -286,7 +289,7 @@ class SoftTarget(Tensor):
     def _stable_hash_for_caching(self) -> str:
         names, context = self.__tensor_flatten__()
         inner = [getattr(self, name) for name in names]
-        return repr((context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
+        return repr((_source_digest(), context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         state = (self._labels, self._weights, self.label_smoothing, self.spread, self._teacher, self.teachers)
@@ -299,6 +302,14 @@ class SoftTarget(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
         return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
+
+
+@functools.cache
+def _source_digest() -> str:
+    """A digest of what decides the numbers: the compiler's cache outlives a change of this package."""
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), *(folder.parent / "functional").glob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
@@ -330,10 +341,23 @@ def check_agreement(parts: Sequence[SoftTarget]) -> None:
 
 
 def inside_torchmetrics() -> bool:
-    """Whether torchmetrics is on the stack: a metric sees hard labels."""
+    """Whether a metric of torchmetrics is on the stack: it sees hard labels.
+
+    Its few differentiable functions are losses where no metric class stands above them, and are refused as losses are.
+    """
+    modules = set()
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("torchmetrics."):
-            return True
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("torchmetrics."):
+            modules.add(module)
         frame = frame.f_back
-    return False
+    return bool(modules) and ("torchmetrics.metric" in modules or not modules & _DIFFERENTIABLE)
+
+
+_DIFFERENTIABLE = {
+    "torchmetrics.functional.classification.hinge",
+    "torchmetrics.functional.segmentation.dice",
+    "torchmetrics.functional.segmentation.generalized_dice",
+    "torchmetrics.functional.text.perplexity",
+}

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -217,3 +218,17 @@ def test_the_hash_for_the_compilers_cache_knows_what_the_graph_depends_on():
     ]
     assert len(set(hashes)) == len(hashes)
     assert make(seed=3)[2]._stable_hash_for_caching() == hashes[0]
+
+
+def test_the_hash_knows_the_source_since_the_compilers_cache_outlives_it(monkeypatch):
+    from lightning_tricks.soft_target import tensor
+
+    _, _, target = make()
+    before = target._stable_hash_for_caching()
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "soft_nll.py"))
+    tensor._source_digest.cache_clear()
+    assert target._stable_hash_for_caching() != before
+    monkeypatch.undo()
+    tensor._source_digest.cache_clear()
+    assert target._stable_hash_for_caching() == before

@@ -73,16 +73,21 @@ TRICKS: dict[str, Trick] = {
 LEFT_OUT = {
     "BatchTrick": "is a base",
     "LRTrick": "is a base",
+    "BatchPreview": "changes nothing",
 }
 DEFAULT_TRICKS = ("mixup", "cutmix", "label_smoothing", "warmup", "cosine")
 
 
-def check_tricks(names: Sequence[str]) -> list[str]:
-    """Returns the names of a list such as ``--tricks`` takes.
+def parse_tricks(text: str) -> list[str]:
+    """The names in a list such as ``--tricks`` takes.
+
+    Args:
+        text: names, separated by commas.
 
     Raises:
         ValueError: if there is no such trick, none is named, or one is named twice.
     """
+    names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in TRICKS:
             raise unknown_name("trick", name, TRICKS)
@@ -90,7 +95,7 @@ def check_tricks(names: Sequence[str]) -> list[str]:
             raise ValueError(f"the trick {name!r} is named {names.count(name)} times")
     if not names:
         raise ValueError(f"no trick is named. There are: {', '.join(sorted(TRICKS))}.")
-    return list(names)
+    return names
 
 
 def make_callbacks(names: Sequence[str], epochs: int) -> list[pl.Callback]:

@@ -56,8 +56,8 @@ class StudyOptions:
 
     Attributes:
         tricks: Names of tricks, separated by commas; each is compared alone with a baseline without tricks.
-        recipe: Names of two or more tricks, separated by commas, in place of --tricks; the recipe of all of them is
-            compared with the baseline, and with itself less one trick at a time.
+        recipe: Names of two or more tricks, separated by commas, or bag_of_tricks (arXiv 1812.01187), in place of
+            --tricks; all of them together are compared with the baseline, and with themselves less one at a time.
         seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
             Below 10 the study is a demonstration.
         margin: The largest difference, in points of accuracy, that does not matter to you. State it before you look;

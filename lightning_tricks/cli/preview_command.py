@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.cli.arms import TRICKS, check_tricks, make_callbacks
+from lightning_tricks.cli.arms import TRICKS, make_callbacks, parse_tricks
 from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
 from lightning_tricks.plots import plot_lr, preview
@@ -35,7 +35,7 @@ def write_preview(options: PreviewOptions, data: DataOptions) -> None:
 
 
 def _figures(options: PreviewOptions, data: DataOptions) -> Mapping[str, Figure]:
-    names = check_tricks(options.tricks.split(","))
+    names = parse_tricks(options.tricks)
     if taught := [name for name in names if TRICKS[name].taught]:
         raise ValueError(f"{', '.join(taught)} needs a trained teacher and cannot be drawn without a training")
     callbacks = make_callbacks(names, options.epochs)

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,19 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from lightning_tricks.cli.arms import TRICKS, check_tricks, make_callbacks, module_options
+from lightning_tricks.cli.arms import TRICKS, make_callbacks, module_options, parse_tricks
 from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.ending import Interrupted
 from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.table import comparison_table
-from lightning_tricks.study import Ablation, Arm, StudyResult
+from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
 from lightning_tricks.study.run_store import write_atomically
 
 _OPTIONS_FILE = "command.json"
+# Not torchvision_2021: its TrivialAugment needs images that are not normalised yet, and those of the command are.
+_PUBLISHED: dict[str | None, Callable[[], Sequence[pl.Callback]]] = {"bag_of_tricks": recipes.bag_of_tricks}
 
 
 def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:
@@ -86,8 +88,6 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         ValueError: if a name is not known, the model does not suit the data, or another study is kept there.
         DataError: if the data cannot be read.
     """
-    question, names = ("recipe", study.recipe) if study.recipe is not None else ("screen", study.tricks)
-    tricks = check_tricks(names.split(","))
     make_data = choose_data(**vars(data))
     images = make_data(seed=0)
     make_module = partial(
@@ -98,17 +98,14 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         image_size=images.image_size,
         lr=training.lr,
     )
-    arms = {}
-    for name in tricks:
-        options = module_options([name])
+    if study.recipe in _PUBLISHED:
+        arms = _arms_of_published(_PUBLISHED[study.recipe])
+    else:
+        names = parse_tricks(study.tricks if study.recipe is None else study.recipe)
+        arms = {name: _arm(name, make_module, training) for name in names}
+    for arm in arms.values():
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
-        make_module(**options)
-        if (taught := TRICKS[name].taught) is not None:
-            arms[name] = Arm(taught, prepare=partial(_train_teacher, make_module, training))
-        else:
-            arms[name] = Arm(
-                partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None
-            )
+        (arm.module_factory or make_module)()
     if training.accelerator == "cpu" and training.model == "tiny":
         # The net is too small for a second thread to help, and a fixed number gives the same table on every machine.
         torch.set_num_threads(1)
@@ -116,7 +113,7 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         make_module,
         make_data,
         arms,
-        question=question,
+        question="screen" if study.recipe is None else "recipe",
         num_seeds=study.seeds,
         max_epochs=training.epochs,
         directory=directory,
@@ -133,6 +130,22 @@ def trainer_options(training: TrainingOptions) -> dict[str, Any]:
     """
     devices = int(training.devices) if training.devices.isdigit() else training.devices
     return {"accelerator": training.accelerator, "devices": devices, "precision": training.precision}
+
+
+def _arm(name: str, make_module: Callable[..., Classifier], training: TrainingOptions) -> Arm:
+    if (taught := TRICKS[name].taught) is not None:
+        return Arm(taught, prepare=partial(_train_teacher, make_module, training))
+    options = module_options([name])
+    return Arm(partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None)
+
+
+def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, Arm]:
+    """Each callback of a published recipe, under the name of its class."""
+
+    def one(position: int) -> list[pl.Callback]:
+        return [make()[position]]
+
+    return {type(callback).__name__: Arm(partial(one, i)) for i, callback in enumerate(make())}
 
 
 def _train_teacher(

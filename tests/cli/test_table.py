@@ -1,45 +1,62 @@
 import math
 
-import pytest
 from rich.console import Console
 
-from lightning_tricks.cli.table import caption, comparison_table
-from lightning_tricks.study import Comparison
+from lightning_tricks.cli.table import comparison_table
+from lightning_tricks.study import StudyResult
+
+SIZES = {"metric": "val_acc", "diverged": False, "lr": None, "train_size": 1077, "eval_size": 360}
 
 
-def lines(*rows):
-    console = Console(width=100, record=True, file=None, quiet=False)
+def lines(values, *, seconds=2.04, peak_memory=3.2 * 2**20):
+    """The table of a baseline and mixup, by seed."""
+    records = [
+        {"arm": arm, "seed": seed, "value": value, "seconds": seconds, "peak_memory": peak_memory, **SIZES}
+        for arm, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+    result = StudyResult(
+        records=records,
+        missing=[],
+        settings={"num_seeds": len(values["baseline"])},
+        references={arm: "baseline" for arm in values if arm != "baseline"},
+        part="validation",
+        mode="max",
+        confidence=0.9,
+        margin=None,
+    )
+    console = Console(width=120)
     with console.capture() as capture:
-        console.print(comparison_table(rows, baseline="baseline"))
-    return capture.get().splitlines()
+        console.print(comparison_table(result))
+    return {line.split()[0]: line.split() for line in capture.get().splitlines() if line.strip()}, result
 
 
 def test_rows_are_in_percent_and_points():
-    table = lines(
-        Comparison("baseline", 0.9812, 0.0, 0.0, 0.0, 2.04, 3),
-        Comparison("mixup", 0.9904, 0.0092, -0.0021, 0.0205, 2.51, 3),
-    )
-    (baseline,) = (line for line in table if "baseline" in line)
-    (mixup,) = (line for line in table if "mixup" in line)
-    assert baseline.replace("│", " ").split() == ["baseline", "98.12", "2.0"]
-    assert mixup.replace("│", " ").split() == ["mixup", "99.04", "+0.92", "-0.21", "to", "+2.05", "2.5"]
+    table, result = lines({"baseline": [0.98, 0.97, 0.99], "mixup": [0.985, 0.98, 0.99]})
+    assert table["arm"][4:6] == ["90%", "interval"]
+    assert table["baseline"] == ["baseline", "98.00", "2.0", "3"]
+    row = result.rows[1]
+    interval = [f"{100 * row.low:+.2f}", "to", f"{100 * row.high:+.2f}"]
+    assert table["mixup"] == ["mixup", "98.50", "+0.50", *interval, *row.verdict.split(), "2.0", "3"]
 
 
 def test_one_seed_says_what_it_needs():
-    table = lines(Comparison("mixup", 0.9904, 0.0092, math.nan, math.nan, 2.5, 1))
-    assert any("needs 2 seeds" in line for line in table)
-    assert not any("nan" in line for line in table)
+    table, _ = lines({"baseline": [0.98], "mixup": [0.99]})
+    assert table["mixup"][2:6] == ["+1.00", "needs", "2", "seeds"]
 
 
-@pytest.mark.parametrize(
-    ("num_seeds", "words"), [(1, "With 1 seed this"), (3, "With 3 seeds this"), (9, "With 9 seeds")]
-)
-def test_few_seeds_are_a_demonstration(num_seeds, words):
-    text = caption(num_seeds=num_seeds, train_size=1077, validation_size=360)
-    assert words in text
-    assert "is a demonstration, not evidence: take 10 or more" in text
-    assert "on 360 validation images, 1077 training images" in text
+def test_a_diverged_arm_and_an_unknown_memory():
+    table, _ = lines({"baseline": [0.98, 0.97], "mixup": [math.nan, 0.98]}, peak_memory=math.nan)
+    assert table["baseline"] == ["baseline", "97.50", "2.0"]
+    assert table["mixup"][1:3] == ["nan", "diverged"]
 
 
-def test_ten_seeds_are_not():
-    assert "demonstration" not in caption(num_seeds=10, train_size=1077, validation_size=360)
+def test_numbers_stay_whole_on_a_narrow_terminal():
+    _, result = lines({"baseline": [0.98, 0.97, 0.99], "mixup": [0.985, 0.98, 0.99]})
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(comparison_table(result))
+    text = capture.get()
+    row = result.rows[1]
+    assert f"{100 * row.low:+.2f} to {100 * row.high:+.2f}" in text
+    assert "…" not in text

@@ -1,0 +1,247 @@
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lightning_tricks.cli import study_command
+from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS
+from lightning_tricks.cli.command import run_command
+from lightning_tricks.cli.options import DataOptions, StudyOptions, TrainingOptions
+from lightning_tricks.study import recipes
+from tests.cli.finished_runs import trainings  # noqa: F401 - a fixture
+from tests.cli.image_files import write_images
+
+REPORT = {"table.csv", "runs.csv", "differences.png", "report.html"}
+
+
+def run(text):
+    run_command(text.split())
+
+
+def refused(text, capsys):
+    """The message with which the command refuses."""
+    with pytest.raises(SystemExit) as stop:
+        run(text)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def build(tmp_path, *, study=None, data=None, training=None):
+    return study_command.build_study(
+        StudyOptions(**(study or {})),
+        DataOptions(**(data or {})),
+        TrainingOptions(**(training or {})),
+        directory=tmp_path / "study",
+    )
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory):
+    """One small study through the command, started as a user starts it."""
+    out = tmp_path_factory.mktemp("study") / "new" / "folder"
+    words = f"ablate --tricks mixup,distillation,adabound --seeds 2 --epochs 1 --batch-size 600 --out {out}"
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "lightning_tricks", *words.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result, out
+
+
+def test_a_study_ends_with_its_table_and_files(started):
+    result, out = started
+    for arm in ("baseline", "mixup", "distillation", "adabound"):
+        assert sum(line.startswith(f" {arm} ") for line in result.stdout.splitlines()) == 1
+    words = " ".join(result.stdout.split())
+    assert "With 2 seeds this is a demonstration" in words
+    assert "val_acc after the last epoch on the validation part (360 samples; trained on 1077)" in words
+    assert {path.name for path in out.iterdir()} >= REPORT
+    assert all(str(out / name) in result.stdout for name in REPORT)
+    with (out / "runs.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 8
+
+
+def test_stderr_holds_the_progress_alone(started):
+    lines = started[0].stderr.strip().splitlines()
+    assert len(lines) == 8
+    assert all(re.fullmatch(r"run \d of 8 done: .*, seed \d; about .* left", line) for line in lines)
+
+
+def test_a_finished_study_is_reported_again_and_then_confirmed(started, trainings, capsys):  # noqa: F811
+    _, out = started
+    (out / "report.html").unlink()
+    run(f"ablate --tricks mixup,distillation,adabound --seeds 2 --epochs 1 --batch_size 600 --out {out}")
+    assert trainings == []
+    assert (out / "report.html").exists()
+    capsys.readouterr()
+    run(f"confirm --arm mixup --seeds 3 --out {out}")
+    assert trainings == [(kinds, seed, "test") for seed in (2, 3, 4) for kinds in ([], ["Mixup"])]
+    assert "on the test part" in " ".join(capsys.readouterr().out.split())
+    assert {path.name for path in (out / "confirm").iterdir()} >= REPORT
+    assert "the test part answers one question once" in refused(f"confirm --arm adabound --seeds 3 --out {out}", capsys)
+
+
+def test_another_study_is_refused(tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate --seeds 2 --out {tmp_path}")
+    message = refused(f"ablate --seeds 3 --out {tmp_path}", capsys)
+    assert f"{tmp_path} holds another study" in message
+    assert "num_seeds: 2 there, 3 here" in message
+
+
+def test_defaults(tmp_path, trainings, monkeypatch, capsys):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    run("ablate")
+    assert len(trainings) == 3 * (1 + len(DEFAULT_TRICKS))
+    assert [path.name for path in tmp_path.iterdir()] == ["ablation"]
+    assert {path.name for path in (tmp_path / "ablation").iterdir()} >= REPORT
+
+
+def test_shards_share_the_runs(tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate --tricks mixup,cosine --seeds 2 --shard 1/2 --out {tmp_path}")
+    assert len(trainings) == 3
+    assert f"3 of 6 runs are finished in {tmp_path}" in capsys.readouterr().out
+    assert not (tmp_path / "report.html").exists()
+    run(f"ablate --tricks mixup,cosine --seeds 2 --shard 2/2 --out {tmp_path}")
+    assert len(trainings) == 6
+    assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("shard", ["3/2", "0/2", "half"])
+def test_a_bad_shard_leaves_nothing_behind(shard, tmp_path, capsys):
+    assert "shar" in refused(f"ablate --shard {shard} --out {tmp_path / 'new'}", capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_options_reach_the_study(tmp_path):
+    write_images(tmp_path / "images", count=5)
+    study = build(
+        tmp_path,
+        study={"tricks": "mixup,no_bias_decay", "seeds": 4, "margin": 0.5},
+        data={"data": str(tmp_path / "images"), "image_size": 12, "batch_size": 7, "workers": 1},
+        training={
+            "model": "resnet18",
+            "epochs": 3,
+            "lr": 0.25,
+            "accelerator": "auto",
+            "devices": "2",
+            "precision": "16",
+        },
+    )
+    assert (study.num_seeds, study.max_epochs, study.margin) == (4, 3, 0.005)
+    assert list(study.arms) == ["baseline", "mixup", "no_bias_decay"]
+    settings = study.result().settings
+    assert settings["trainer_options"] == {"accelerator": "auto", "devices": 2, "precision": "16"}
+    module, data = settings["module_factory"]["keywords"], settings["datamodule"]["keywords"]
+    assert module == {"model": "resnet18", "num_classes": 3, "in_channels": 3, "image_size": 12, "lr": 0.25}
+    assert data == {"batch_size": 7, "image_size": 12, "num_workers": 1}
+    (trick,) = study.arms["no_bias_decay"]
+    assert trick.module_factory().bias_decay is False
+    assert trick.module_factory().lr == 0.25
+
+
+def test_devices_may_be_words(tmp_path):
+    assert study_command.trainer_options(TrainingOptions(devices="0,1"))["devices"] == "0,1"
+
+
+def test_a_recipe_less_one_trick_at_a_time(tmp_path, trainings):  # noqa: F811
+    run(f"ablate --recipe mixup,warmup,cosine --seeds 1 --out {tmp_path}")
+    assert [kinds for kinds, *_ in trainings] == [
+        [],
+        ["Mixup", "GradualWarmup", "CosineDecay"],
+        ["GradualWarmup", "CosineDecay"],
+        ["Mixup", "CosineDecay"],
+        ["Mixup", "GradualWarmup"],
+    ]
+
+
+def test_the_published_recipe(tmp_path):
+    study = build(tmp_path, study={"recipe": "bag_of_tricks"})
+    names = [type(callback).__name__ for callback in recipes.bag_of_tricks()]
+    assert [name for name in study.arms if "less" in name] == [f"recipe less {name}" for name in names]
+    made = [callback for trick in study.arms["recipe"] for callback in trick.callbacks()]
+    assert [type(callback).__name__ for callback in made] == names
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--tricks mixup,cosin", "there is no trick 'cosin'. Did you mean 'cosine'?"),
+        ("--recipe torchvision_2021,mixup", "there is no trick 'torchvision_2021'"),
+        ("--data digit", "there is no data 'digit'. Did you mean 'digits'?"),
+        ("--model resnet", "there is no model 'resnet'. Did you mean 'resnet"),
+        ("--model alexnet", "model 'alexnet' cannot take images of 8 x 8 pixels"),
+        ("--tricks zero_gamma", "zero_gamma needs residual blocks"),
+        ("--recipe mixup", "a recipe needs at least two tricks"),
+    ],
+)
+def test_wrong_names(words, message, tmp_path, capsys):
+    assert message in refused(f"ablate {words} --out {tmp_path / 'new'}", capsys)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_truncated_image_is_one_plain_line(tmp_path):
+    root = write_images(tmp_path / "images", count=5)
+    for path in (root / "ant").glob("*.png"):
+        path.write_bytes(path.read_bytes()[:150])
+    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {root}/ant/\d\.png: cannot read this image: [^\n]*$"):
+        run(f"ablate --data {root} --image-size 8 --seeds 1 --epochs 1 --out {tmp_path / 'new'}")
+
+
+def test_confirm_needs_a_finished_study(tmp_path, trainings, capsys):  # noqa: F811
+    with pytest.raises(SystemExit, match=f"{tmp_path}: there is no study of `lightning-tricks ablate` there"):
+        run(f"confirm --arm mixup --out {tmp_path}")
+    run(f"ablate --seeds 1 --shard 1/2 --out {tmp_path}")
+    assert "is not finished: 3 runs are missing" in refused(f"confirm --arm mixup --out {tmp_path}", capsys)
+    run(f"ablate --seeds 1 --out {tmp_path}")
+    assert "to be one of 'mixup'" in refused(f"confirm --arm mixu --out {tmp_path}", capsys)
+
+
+def test_the_options_are_kept_for_confirm(tmp_path, trainings):  # noqa: F811
+    run(f"ablate --seeds 1 --tricks cosine --lr 0.3 --data_dir elsewhere --out {tmp_path}")
+    kept = json.loads((tmp_path / "command.json").read_text())
+    assert (kept["training"]["lr"], kept["data"]["data_dir"], kept["study_options"]["tricks"]) == (
+        0.3,
+        "elsewhere",
+        "cosine",
+    )
+
+
+def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path):
+    words = f"ablate --tricks mixup --seeds 1 --epochs 40 --out {tmp_path}".split()
+    command = [sys.executable, "-m", "lightning_tricks", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    runs = tmp_path / "runs"
+    while not (runs.exists() and list(runs.glob("*.json"))):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert f"lightning-tricks: stopped; what is finished is kept in {tmp_path}, and the same command goes on" in err
+    assert "Traceback" not in out + err
+    (first,) = runs.glob("*.json")
+    written = first.read_text()
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert first.read_text() == written, "a finished run was done again"
+    assert "run 1 of 1 done: mixup, seed 0" in result.stderr
+
+
+def test_every_trick_trains(tmp_path, make_trainer):
+    """One step of each, distillation aside, which the study above has trained."""
+    data = study_command.choose_data("digits", batch_size=64, data_dir=tmp_path, image_size=8, workers=0)(seed=0)
+    for name, trick in TRICKS.items():
+        if trick.taught is None:
+            model = "resnet18" if name == "zero_gamma" else "tiny"
+            module = study_command.Classifier(model=model, **trick.module)
+            trainer = make_trainer(
+                max_epochs=2, limit_train_batches=1, limit_val_batches=0, callbacks=trick.callbacks(2)
+            )
+            trainer.fit(module, datamodule=data)
+            assert trainer.global_step == 2, name

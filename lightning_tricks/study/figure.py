@@ -1,6 +1,7 @@
 """The differences of a study as a picture."""
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_tricks.study.comparison import Comparison
@@ -30,14 +31,13 @@ def plot_differences(result: "StudyResult") -> "Figure":
     from matplotlib.figure import Figure
 
     rows = [row for row in result.rows if row.arm != row.reference]
-    figure = Figure(figsize=(9, 1.7 + 0.42 * max(1, len(rows))), layout="constrained")
+    figure = Figure(figsize=(9, 1.9 + 0.45 * max(1, len(rows))), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="black", linewidth=1)
     if result.margin is not None:
         axes.axvspan(-result.margin, result.margin, color="#009E73", alpha=0.12, linewidth=0)
     for height, row in enumerate(rows):
         if math.isnan(row.difference):
-            axes.annotate("no difference to show", (0, height), xytext=(6, 0), textcoords="offset points", va="center")
             continue
         color, marker = next((look for words, look in _LOOKS.items() if row.verdict.startswith(words)), _UNDECIDED)
         if not math.isnan(row.low):
@@ -46,7 +46,7 @@ def plot_differences(result: "StudyResult") -> "Figure":
     axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows])
     axes.set_ylim(max(0.5, len(rows) - 0.5), -0.5)
     verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(rows)), [row.verdict for row in rows])
+    verdicts.set_yticks(range(len(rows)), [_words(row) for row in rows])
     for side in (axes, verdicts):
         side.tick_params(axis="y", length=0)
     for name in ("top", "left", "right"):
@@ -56,7 +56,8 @@ def plot_differences(result: "StudyResult") -> "Figure":
     axes.margins(x=0.08)
     better = "right" if result.mode == "max" else "left"
     metric, percent = result.settings["metric"], f"{100 * result.confidence:g}%"
-    axes.set_xlabel(f"difference in {metric} on the {result.part} part, {percent} interval ({better} is better)")
+    label = f"difference in {metric} on the {result.part} part, {percent} interval ({better} is better)"
+    axes.set_xlabel(label + ("" if result.margin is None else f"\nshaded: the stated margin, ±{result.margin:g}"))
     if result.is_demonstration:
         count = f"{result.num_seeds} seed" + ("" if result.num_seeds == 1 else "s")
         axes.set_title(f"Demonstration: {count} cannot decide", fontsize="medium")
@@ -65,4 +66,8 @@ def plot_differences(result: "StudyResult") -> "Figure":
 
 def _label(row: Comparison, result: "StudyResult") -> str:
     several = len(set(result.references.values())) > 1
-    return f"{row.arm}\nagainst {row.reference}" if several else row.arm
+    return textwrap.fill(f"{row.arm} against {row.reference}" if several else row.arm, 30)
+
+
+def _words(row: Comparison) -> str:
+    return f"{row.verdict}\n({row.diverged} diverged)" if row.diverged else row.verdict

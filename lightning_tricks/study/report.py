@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
     from lightning_tricks.study.result import StudyResult
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td.words, th.words { text-align: left; }
+th, td { padding: .3rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th.words, td.words { text-align: left; white-space: normal; min-width: 8.5rem; }
 td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 .wide { overflow-x: auto; } img { max-width: 100%; }
 .warning { border-left: .4rem solid #d55e00; background: #fdf1e8; padding: .5rem 1rem; }
@@ -53,7 +54,7 @@ def html_report(result: "StudyResult") -> str:
         *(f"<p>{escape(note)}</p>" for note in result.notes()),
         f'<p><img alt="Differences with intervals" src="data:image/png;base64,{_picture(result)}"></p>',
         "<h2>Arms</h2>",
-        _table(_ROW_COLUMNS, (_row(row) for row in result.rows), words=(0, 1, 6)),
+        _table(_ROW_COLUMNS, (_row(row) for row in result.rows), words=(0, 1, 2)),
         "<h2>How to read it</h2>",
         *(f"<p>{sentence}</p>" for sentence in _HOW_TO_READ),
         "<h2>Settings</h2>",
@@ -69,12 +70,12 @@ def html_report(result: "StudyResult") -> str:
 
 _ROW_COLUMNS = (
     "arm",
+    "verdict",
     "against",
-    "mean",
     "difference",
     "interval",
     "adjusted p",
-    "verdict",
+    "mean",
     "seeds",
     "diverged",
     "s a run",
@@ -84,13 +85,22 @@ _ROW_COLUMNS = (
 
 def _row(row: Comparison) -> list[str]:
     if row.arm == row.reference:
-        paired = ["", f"{row.value:.4f}", "", "", "", ""]
+        paired = ["", "", "", "", ""]
     else:
-        interval = "needs 2 seeds" if math.isnan(row.low) else f"{row.low:+.4f} to {row.high:+.4f}"
-        paired = [row.reference, f"{row.value:.4f}", f"{row.difference:+.4f}", interval]
-        paired += [f"{row.p_value:.3g}", row.verdict]
-    megabytes = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
-    return [row.arm, *paired, str(row.num_seeds), str(row.diverged), f"{row.seconds:.2f}", megabytes]
+        p_value = "below 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}"
+        paired = [row.verdict, row.reference, _number(row.difference, "+.4f"), _interval(row), p_value]
+    costs = [_number(row.seconds, ".2f"), _number(row.peak_memory / 1e6, ".0f")]
+    return [row.arm, *paired, _number(row.value, ".4f"), str(row.num_seeds), str(row.diverged), *costs]
+
+
+def _interval(row: Comparison) -> str:
+    if row.num_seeds < 2:
+        return "needs 2 seeds"
+    return "" if math.isnan(row.low) else f"{_number(row.low, '+.4f')} to {_number(row.high, '+.4f')}"
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else f"{value:{form}}".replace("-", "−")
 
 
 def _settings(result: "StudyResult") -> str:
@@ -99,16 +109,17 @@ def _settings(result: "StudyResult") -> str:
     if seeds:
         chosen["seeds"] = f"{seeds[0]} to {seeds[-1]}"
     versions = {name: _version(name) for name in ("lightning-tricks", "lightning", "torch")}
-    rows = [(name, str(value)) for name, value in {**chosen, **dict(_flat(result.settings)), **versions}.items()]
-    body = "".join(f'<tr><td>{escape(name)}</td><td class="long">{escape(value)}</td></tr>' for name, value in rows)
+    settings = {**chosen, **dict(_flat(result.settings)), **versions}
+    words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
+    body = "".join(f'<tr><td>{escape(n)}</td><td class="long">{escape(word)}</td></tr>' for n, word in words.items())
     return f'<div class="wide"><table>{body}</table></div>'
 
 
 def _runs(records: Sequence[Mapping[str, Any]]) -> str:
     if not records:
         return "<p>None is finished.</p>"
-    columns = list(records[0])
-    return _table(columns, ([_cell(record[column]) for column in columns] for record in records), words=(0, 2))
+    columns = [column for column in records[0] if column != "metric"]
+    return _table(columns, ([_cell(column, record[column]) for column in columns] for record in records), words=(0,))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int]) -> str:
@@ -123,7 +134,9 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequ
     return f'<div class="wide"><table>{line("th", columns)}\n{body}</table></div>'
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, value: Any) -> str:
+    if column == "peak_memory" and value is not None:
+        return f"{value / 1e6:.0f} MB"
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 

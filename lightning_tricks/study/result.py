@@ -72,13 +72,13 @@ class StudyResult:
         train_size, eval_size = (
             (self.records[0][name] for name in ("train_size", "eval_size")) if self.records else (0, 0)
         )
-        percent = f"{100 * self.confidence:g}%"
+        percent, false = f"{100 * self.confidence:g}%", f"{100 * (1 - self.confidence):.3g}%"
         notes = [
             f"{self.settings['metric']} after the last epoch on the {self.part} part ({eval_size} samples; trained on "
             f"{train_size}), mean of {seeds}; {'larger' if self.mode == 'max' else 'smaller'} is better.",
             "Differences are paired by seed: a seed fixes the split, the first weights and the order of the data for "
             f"all arms. Intervals ({percent}) are those of the corrected resampled t, each for itself; verdicts are "
-            f"adjusted over the arms, so that at most {1 - self.confidence:.2g} of such studies make any false claim.",
+            f"adjusted over the arms, so that at most {false} of such studies make any false claim.",
         ]
         if self.part == "validation":
             notes.append("The test part was not read.")

@@ -1,0 +1,41 @@
+import time
+
+import pytest
+import torch
+
+from lightning_tricks.study import cost
+from lightning_tricks.study.cost import Cost
+
+
+def test_time_is_that_of_the_block():
+    with Cost() as measured:
+        time.sleep(0.02)
+    assert measured.seconds >= 0.02
+
+
+def test_memory_is_the_peak_and_starts_anew():
+    with Cost() as small:
+        pass
+    with Cost() as large:
+        torch.ones(60_000_000)  # 240 MB, gone at once
+    with Cost() as after:
+        pass
+    assert large.peak_memory - small.peak_memory > 200e6
+    assert large.peak_memory - after.peak_memory > 200e6
+
+
+def test_memory_that_cannot_be_measured_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "_STATUS", tmp_path / "none")
+    monkeypatch.setattr(cost, "_CLEAR", tmp_path / "none" / "clear")
+    with Cost() as measured:
+        pass
+    assert measured.peak_memory is None
+    assert measured.seconds >= 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_it_is_what_torch_gave_out():
+    with Cost() as measured:
+        torch.ones(50_000_000, device="cuda")
+    assert 200e6 <= measured.peak_memory < 300e6

@@ -1,12 +1,7 @@
-"""The tensor: integer labels that remember the soft label they stand for, and the fence around it."""
+"""The tensor: how soft targets are made, the policy of what may be done with them, and the fence below it."""
 
-import copy
-import functools
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -16,14 +11,14 @@ from torch.utils._pytree import tree_map_only
 from lightning_tricks.functional.losses import teacher_log_probabilities
 from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
-
-Teacher = tuple[float, float, bool]  # temperature, weight, kl
+from lightning_tricks.soft_target.torchmetrics_stack import inside_torchmetrics
+from lightning_tricks.soft_target.weighted_labels import WeightedLabels
 
 HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Torch function → handler(function, *args, **kwargs), which returns NotImplemented where it does not apply."""
 
 
-class SoftTarget(Tensor):
+class SoftTarget(WeightedLabels):
     """Class labels that remember the soft label they stand for.
 
     To whatever only looks at it, a SoftTarget is an integer tensor of the target's shape. It carries K components
@@ -40,33 +35,6 @@ class SoftTarget(Tensor):
         >>> y.hard
         tensor([0, 1])
     """
-
-    _labels: Tensor  # (K, *shape)
-    _weights: Tensor  # (K, *shape), float32
-    _teacher: Tensor | None  # (M, N, C, …): log-probabilities of M teachers at their temperatures
-    label_smoothing: float
-    spread: Spread
-    teachers: tuple[Teacher, ...]
-
-    @staticmethod
-    def __new__(
-        cls: type["SoftTarget"],
-        labels: Tensor,
-        weights: Tensor,
-        label_smoothing: float = 0.0,
-        spread: Spread = "all",
-        teacher: Tensor | None = None,
-        teachers: tuple[Teacher, ...] = (),
-    ) -> "SoftTarget":
-        """Wraps stacked components; callers use :meth:`mix`, :meth:`smooth` and :meth:`distil`."""
-        target = Tensor._make_wrapper_subclass(cls, labels.shape[1:], dtype=labels.dtype, device=labels.device)
-        target._labels = labels
-        target._weights = weights
-        target._teacher = teacher
-        target.label_smoothing = label_smoothing
-        target.spread = spread
-        target.teachers = teachers
-        return target
 
     @classmethod
     def mix(cls, labels: Sequence[Tensor], weights: Sequence[Tensor]) -> "SoftTarget":
@@ -196,35 +164,6 @@ class SoftTarget(Tensor):
             (*soft.teachers, (float(temperature), float(weight), bool(kl))),
         )
 
-    @property
-    def components(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """The K pairs (labels, weights), views of what the losses use; the weights are float32."""
-        return tuple(zip(self._labels.unbind(0), self._weights.unbind(0), strict=True))
-
-    @property
-    def hard(self) -> Tensor:
-        """The dominant labels, a plain tensor: equal labels are added up first, a tie goes to the original."""
-        labels, weights = self._labels, self._weights
-        if labels.shape[0] == 1:
-            return labels[0]
-        scores = ((labels.unsqueeze(1) == labels.unsqueeze(0)) * weights).sum(1)
-        return labels.gather(0, scores.argmax(0, keepdim=True)).squeeze(0)
-
-    def probabilities(self, num_classes: int) -> Tensor:
-        """Returns the plain probabilities, smoothing included: float32, (N, C) for labels (N,), (N, C, d1, …) else."""
-        if self.is_floating_point():
-            raise SoftTargetError("Labels that were cast to floating point have no class probabilities.")
-        epsilon = uniform_share(self.label_smoothing, self.spread, num_classes)
-        dim = min(self.ndim, 1)
-        shape = (*self.shape[:dim], num_classes, *self.shape[dim:])
-        dense = torch.zeros(shape, dtype=torch.float32, device=self.device)
-        dense.scatter_add_(dim, self._labels.movedim(0, dim).long(), self._weights.movedim(0, dim))
-        return (1 - epsilon) * dense + epsilon / num_classes if epsilon else dense
-
-    def like(self, labels: Tensor, weights: Tensor, teacher: Tensor | None) -> "SoftTarget":
-        """Returns a SoftTarget of other components with the same smoothing and the same kind of teachers."""
-        return SoftTarget(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers)
-
     @classmethod
     def __torch_function__(
         cls,
@@ -275,42 +214,6 @@ class SoftTarget(Tensor):
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs or {}))
         return func(*args, **kwargs)
 
-    def __tensor_flatten__(self) -> tuple[list[str], tuple[float, Spread, tuple[Teacher, ...]]]:
-        names = ["_labels", "_weights"] + ["_teacher"] * (self._teacher is not None)
-        return names, (self.label_smoothing, self.spread, self.teachers)
-
-    @staticmethod
-    def __tensor_unflatten__(
-        inner: dict[str, Tensor], context: tuple[float, Spread, tuple[Teacher, ...]], size: Any, stride: Any
-    ) -> "SoftTarget":
-        label_smoothing, spread, teachers = context
-        return SoftTarget(inner["_labels"], inner["_weights"], label_smoothing, spread, inner.get("_teacher"), teachers)
-
-    def _stable_hash_for_caching(self) -> str:
-        names, context = self.__tensor_flatten__()
-        inner = [getattr(self, name) for name in names]
-        return repr((_source_digest(), context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        state = (self._labels, self._weights, self.label_smoothing, self.spread, self._teacher, self.teachers)
-        return SoftTarget, state
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SoftTarget":
-        rebuild, state = self.__reduce_ex__(None)
-        memo[id(self)] = result = rebuild(*copy.deepcopy(state, memo))
-        return result
-
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
-        return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
-
-
-@functools.cache
-def _source_digest() -> str:
-    """A digest of what decides the numbers: the compiler's cache outlives a change of this package."""
-    folder = Path(__file__).parent
-    files = sorted([*folder.glob("*.py"), *(folder.parent / "functional").glob("*.py")])
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-
 
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
@@ -338,26 +241,3 @@ def check_agreement(parts: Sequence[SoftTarget]) -> None:
     kinds = {(part.label_smoothing, part.spread, part.teachers) for part in parts}
     if len(kinds) > 1:
         raise ValueError(f"Cannot put labels together that differ in smoothing or in teachers: {sorted(kinds)}.")
-
-
-def inside_torchmetrics() -> bool:
-    """Whether a metric of torchmetrics is on the stack: it sees hard labels.
-
-    Its few differentiable functions are losses where no metric class stands above them, and are refused as losses are.
-    """
-    modules = set()
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith("torchmetrics."):
-            modules.add(module)
-        frame = frame.f_back
-    return bool(modules) and ("torchmetrics.metric" in modules or not modules & _DIFFERENTIABLE)
-
-
-_DIFFERENTIABLE = {
-    "torchmetrics.functional.classification.hinge",
-    "torchmetrics.functional.segmentation.dice",
-    "torchmetrics.functional.segmentation.generalized_dice",
-    "torchmetrics.functional.text.perplexity",
-}

@@ -221,14 +221,14 @@ def test_the_hash_for_the_compilers_cache_knows_what_the_graph_depends_on():
 
 
 def test_the_hash_knows_the_source_since_the_compilers_cache_outlives_it(monkeypatch):
-    from lightning_tricks.soft_target import tensor
+    from lightning_tricks.soft_target import weighted_labels
 
     _, _, target = make()
     before = target._stable_hash_for_caching()
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "soft_nll.py"))
-    tensor._source_digest.cache_clear()
+    weighted_labels._source_digest.cache_clear()
     assert target._stable_hash_for_caching() != before
     monkeypatch.undo()
-    tensor._source_digest.cache_clear()
+    weighted_labels._source_digest.cache_clear()
     assert target._stable_hash_for_caching() == before

@@ -1,0 +1,118 @@
+"""What a soft target holds, and how it travels: by copies, pickles and through the compiler."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from lightning_tricks.functional.soft_nll import Spread, uniform_share
+from lightning_tricks.soft_target.error import SoftTargetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Teacher = tuple[float, float, bool]  # temperature, weight, kl
+Context = tuple[float, Spread, tuple[Teacher, ...]]
+
+
+class WeightedLabels(Tensor):
+    """A tensor without a storage of its own, that holds K labels and weights for each position.
+
+    What may be done with it is the business of :class:`~lightning_tricks.SoftTarget`.
+    """
+
+    _labels: Tensor  # (K, *shape)
+    _weights: Tensor  # (K, *shape), float32
+    _teacher: Tensor | None  # (M, N, C, …): log-probabilities of M teachers at their temperatures
+    label_smoothing: float
+    spread: Spread
+    teachers: tuple[Teacher, ...]
+
+    @staticmethod
+    def __new__(
+        cls: type[WeightedLabels],
+        labels: Tensor,
+        weights: Tensor,
+        label_smoothing: float = 0.0,
+        spread: Spread = "all",
+        teacher: Tensor | None = None,
+        teachers: tuple[Teacher, ...] = (),
+    ) -> WeightedLabels:
+        """Wraps stacked components."""
+        target = Tensor._make_wrapper_subclass(cls, labels.shape[1:], dtype=labels.dtype, device=labels.device)
+        target._labels = labels
+        target._weights = weights
+        target._teacher = teacher
+        target.label_smoothing = label_smoothing
+        target.spread = spread
+        target.teachers = teachers
+        return target
+
+    @property
+    def components(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The K pairs (labels, weights), views of what the losses use; the weights are float32."""
+        return tuple(zip(self._labels.unbind(0), self._weights.unbind(0), strict=True))
+
+    @property
+    def hard(self) -> Tensor:
+        """The dominant labels, a plain tensor: equal labels are added up first, a tie goes to the original."""
+        labels, weights = self._labels, self._weights
+        if labels.shape[0] == 1:
+            return labels[0]
+        scores = ((labels.unsqueeze(1) == labels.unsqueeze(0)) * weights).sum(1)
+        return labels.gather(0, scores.argmax(0, keepdim=True)).squeeze(0)
+
+    def probabilities(self, num_classes: int) -> Tensor:
+        """Returns the plain probabilities, smoothing included: float32, (N, C) for labels (N,), (N, C, d1, …) else."""
+        if self.is_floating_point():
+            raise SoftTargetError("Labels that were cast to floating point have no class probabilities.")
+        epsilon = uniform_share(self.label_smoothing, self.spread, num_classes)
+        dim = min(self.ndim, 1)
+        shape = (*self.shape[:dim], num_classes, *self.shape[dim:])
+        dense = torch.zeros(shape, dtype=torch.float32, device=self.device)
+        dense.scatter_add_(dim, self._labels.movedim(0, dim).long(), self._weights.movedim(0, dim))
+        return (1 - epsilon) * dense + epsilon / num_classes if epsilon else dense
+
+    def like(self, labels: Tensor, weights: Tensor, teacher: Tensor | None) -> Self:
+        """Returns labels of other components with the same smoothing and the same kind of teachers."""
+        return type(self)(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers)
+
+    def __tensor_flatten__(self) -> tuple[list[str], Context]:
+        names = ["_labels", "_weights"] + ["_teacher"] * (self._teacher is not None)
+        return names, (self.label_smoothing, self.spread, self.teachers)
+
+    @classmethod
+    def __tensor_unflatten__(cls, inner: dict[str, Tensor], context: Context, size: Any, stride: Any) -> Self:
+        label_smoothing, spread, teachers = context
+        return cls(inner["_labels"], inner["_weights"], label_smoothing, spread, inner.get("_teacher"), teachers)
+
+    def _stable_hash_for_caching(self) -> str:
+        names, context = self.__tensor_flatten__()
+        inner = [getattr(self, name) for name in names]
+        return repr((_source_digest(), context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        state = (self._labels, self._weights, self.label_smoothing, self.spread, self._teacher, self.teachers)
+        return type(self), state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        rebuild, state = self.__reduce_ex__(None)
+        memo[id(self)] = result = rebuild(*copy.deepcopy(state, memo))
+        return result
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
+        return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
+
+
+@functools.cache
+def _source_digest() -> str:
+    """A digest of what decides the numbers: the compiler's cache outlives a change of this package."""
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), *(folder.parent / "functional").glob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

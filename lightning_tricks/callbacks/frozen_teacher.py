@@ -75,7 +75,7 @@ class FrozenTeacher:
         logits = []
         for module in self.modules:
             parameter = next(module.parameters(), None)
-            if parameter is not None and parameter.device != inputs.device:
+            if parameter is not None and not inputs.is_meta and parameter.device != inputs.device:
                 module.to(inputs.device)
             if (
                 parameter is not None

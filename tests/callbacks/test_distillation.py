@@ -1,8 +1,11 @@
 import copy
+import pickle
 
 import lightning.pytorch as pl
 import pytest
 import torch
+import yaml
+from jsonargparse import ArgumentParser
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
@@ -173,6 +176,33 @@ def test_a_criterion_that_does_not_know_soft_targets(make_trainer):
 
     with pytest.raises(SoftTargetError, match="`multi_margin_loss`"):
         fit(make_trainer, [Distillation(Net())], Margin())
+
+
+def test_yaml_names_the_teacher_by_its_class_and_its_checkpoint(tmp_path):
+    torch.save(Net(seed=8).state_dict(), tmp_path / "teacher.pt")
+    config = f"""
+    class_path: lightning_tricks.Distillation
+    init_args:
+      teacher:
+        class_path: tests.teachers.Net
+        init_args:
+          num_classes: 5
+      teacher_checkpoint: {tmp_path / "teacher.pt"}
+      temperature: 2.0
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--trick", type=pl.Callback)
+    trick = parser.instantiate(parser.parse_object({"trick": yaml.safe_load(config)})).trick
+    assert torch.equal(trick.teacher.body[3].weight, Net(seed=8).body[3].weight)
+
+
+def test_it_pickles_and_meta_images_leave_the_teacher_whole():
+    trick = pickle.loads(pickle.dumps(Distillation(nn.Linear(4, 5), temperature=2.0)))
+    batch = (torch.zeros(2, 4), torch.tensor([0, 1]))
+    assert trick(batch)[1].teachers == ((2.0, 1.0, False),)
+    with pytest.raises(RuntimeError, match="meta"):
+        trick((batch[0].to("meta"), batch[1].to("meta")))
+    assert not trick.teacher.weight.is_meta
 
 
 def test_targets_that_are_no_class_labels():

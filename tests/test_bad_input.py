@@ -16,6 +16,7 @@ from lightning_tricks.callbacks.batch_fields import describe
 from tests.plain import PlainModule, image_loader
 
 NOT_A_NUMBER = [None, "1", True, [1.0], 1j, object()]
+TEACHER = torch.nn.Identity()
 NOT_A_PAIR = [1.0, None, (1.0,), (0.1, 0.2, 0.3)]
 
 
@@ -67,6 +68,12 @@ CONSTRUCTIONS = [
     *[(lt.Cutout, {"length": value}, TypeError, "length") for value in (None, "16", True, [16])],
     *[(lt.Cutout, {"length": value}, ValueError, "length") for value in (0, -1, 0.0, 1.0, math.nan)],
     *[(lt.Augment, {"transform": value}, TypeError, "transform") for value in (None, "flip", 3)],
+    *number(lt.LabelSmoothing, "label_smoothing", [-0.1, 1.0]),
+    *choice(lt.LabelSmoothing, "spread"),
+    *number(lt.LabelSmoothingMixin, "label_smoothing", [-0.1, 1.0]),
+    *number(lt.Distillation, "temperature", [0, -1], teacher=TEACHER),
+    *number(lt.Distillation, "weight", [-1], teacher=TEACHER),
+    *flag(lt.Distillation, "kl", teacher=TEACHER),
     *[(lt.RandomChoice, {"tricks": value}, TypeError, "tricks") for value in (None, lt.Mixup(), [1], "Mixup")],
     (lt.RandomChoice, {"tricks": []}, ValueError, "trick"),
     *number(lt.GradualWarmup, "epochs", [-1])[1:],
@@ -177,6 +184,8 @@ ARGUMENTS = {
     lt.Cutout: ["n_holes", "length", "value", "p"],
     lt.RandomErasing: ["p", "scale", "ratio", "value", "ratio_sampling"],
     lt.Augment: ["transform", "per_sample", "p"],
+    lt.LabelSmoothing: ["label_smoothing", "spread", "p"],
+    lt.Distillation: ["teacher", "temperature", "weight", "kl", "p"],
     lt.RandomChoice: ["tricks", "weights", "p", "input_key"],
     lt.GradualWarmup: ["epochs", "steps", "start_factor", "multiplier", "hold_scheduler"],
     lt.ConstantWarmup: ["factor", "epochs", "steps", "monitor", "threshold", "mode"],
@@ -192,7 +201,7 @@ ARGUMENTS = {
 def test_no_constructor_raises_what_is_not_ours(data):
     cls = data.draw(st.sampled_from(sorted(ARGUMENTS, key=lambda cls: cls.__name__)))
     names = data.draw(st.lists(st.sampled_from(ARGUMENTS[cls]), unique=True))
-    required = [name for name in ("transform", "tricks") if name in ARGUMENTS[cls] and name not in names]
+    required = [name for name in ("transform", "tricks", "teacher") if name in ARGUMENTS[cls] and name not in names]
     arguments = {name: data.draw(JUNK) for name in [*names, *required]}
     before = {key: len(value) for key, value in arguments.items() if isinstance(value, list | dict)}
     error = raised_by(lambda: cls(**arguments))

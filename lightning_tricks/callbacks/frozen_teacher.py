@@ -42,6 +42,8 @@ class FrozenTeacher:
         output: Output | None = None,
     ) -> None:
         self.owner = owner
+        if not isinstance(teacher, nn.Module | list | tuple):
+            raise TypeError(f"{owner} needs a teacher that is a module, or a list of them, but got {teacher!r}")
         self.modules = [teacher] if isinstance(teacher, nn.Module) else list(teacher)
         for module in self.modules:
             if not isinstance(module, nn.Module):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
-from lightning_tricks.functional.soft_nll import Spread, uniform_share
+from lightning_tricks.functional.checks import check_choice, check_number
+from lightning_tricks.functional.soft_nll import Spread
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import is_class_index
 
@@ -47,8 +48,8 @@ class LabelSmoothing(BatchTrick):
 
     def __init__(self, label_smoothing: float = 0.1, *, spread: Spread = "all", **shared: Any) -> None:
         super().__init__(**shared)
-        uniform_share(label_smoothing, spread, num_classes=2**31)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = check_number(self.name, "label_smoothing", label_smoothing, low=0.0, below=1.0)
+        check_choice(self.name, "spread", spread, ("all", "others"))
         self.spread: Spread = spread
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> BatchParams:

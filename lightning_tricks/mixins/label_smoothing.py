@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.functional.soft_nll import Spread, class_dim, uniform_share
 from lightning_tricks.mixins.loss_mixin import LossMixin
 from lightning_tricks.soft_target import SoftTarget
@@ -35,8 +36,10 @@ class LabelSmoothingMixin(LossMixin):
 
     def __init__(self, label_smoothing: float = 0.1, *, spread: Spread = "all", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        uniform_share(label_smoothing, spread, num_classes=2**31)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = check_number(
+            "LabelSmoothingMixin", "label_smoothing", label_smoothing, low=0.0, below=1.0
+        )
+        check_choice("LabelSmoothingMixin", "spread", spread, ("all", "others"))
         self.spread: Spread = spread
 
     def compute_loss(self, logits: Tensor, target: Tensor, inputs: Tensor | None = None) -> Tensor:

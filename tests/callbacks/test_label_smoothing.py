@@ -72,9 +72,9 @@ def test_targets_without_class_labels(target):
 @pytest.mark.parametrize(
     ("kwargs", "match"),
     [
-        ({"label_smoothing": 1.0}, "in \\[0, 1\\), but got 1.0"),
-        ({"label_smoothing": -0.1}, "in \\[0, 1\\), but got -0.1"),
-        ({"spread": "wide"}, '"all" or "others", but got \'wide\''),
+        ({"label_smoothing": 1.0}, "LabelSmoothing needs label_smoothing to be at least 0 and below 1, but got 1"),
+        ({"label_smoothing": -0.1}, "LabelSmoothing needs label_smoothing to be at least 0 and below 1, but got -0"),
+        ({"spread": "wide"}, "LabelSmoothing needs spread to be one of 'all', 'others', but got 'wide'"),
     ],
 )
 def test_bad_arguments(kwargs, match):

@@ -104,8 +104,12 @@ def references_of(question: str, arms: Mapping[str, tuple[Arm, ...]]) -> dict[st
 
 def describe_arm(trick: Arm) -> dict[str, Any]:
     """Plain values that are equal for equal arms; see :func:`~lightning_tricks.study.fingerprint.describe`."""
-    described = {name: describe(getattr(trick, name)) for name in ("module_factory", "prepare")}
+    named: dict[str, Any] = {
+        "module_factory": trick.module_factory,
+        "prepare": trick.prepare,
+        "callbacks": trick.callbacks,
+    }
     # What a function of the prepared makes is not known before the run.
-    make = trick.callbacks
-    described["callbacks"] = describe(make) if make is None or trick.prepare is not None else describe(make())
-    return described
+    if trick.callbacks is not None and trick.prepare is None:
+        named["callbacks"] = trick.callbacks()
+    return {name: describe(value) for name, value in named.items() if value is not None}

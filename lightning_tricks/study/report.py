@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th.words, td.words { text-align: left; white-space: normal; min-width: 8.5rem; }
-td.long { white-space: normal; overflow-wrap: anywhere; text-align: left; }
+th.words, td.words { text-align: left; }
+th.long, td.long { white-space: normal; overflow-wrap: break-word; text-align: left; }
 .wide { overflow-x: auto; } img { max-width: 100%; }
 .warning { border-left: .4rem solid #d55e00; background: #fdf1e8; padding: .5rem 1rem; }
 """
 
 _HOW_TO_READ = (
-    "<b>helps</b>, <b>hurts</b>: the arm differs from its reference, and would so seem by chance in few studies. "
+    "<b>helps</b>, <b>hurts</b>: the arm differs from its reference by more than chance explains. "
     "<b>No difference beyond ±margin</b>: the difference is smaller than the margin that was stated beforehand. "
     "<b>Not shown with n seeds</b>: these runs decide nothing; it does not say that there is no difference.",
     "The interval of a row holds for that row alone. The adjusted p-value is the smallest level at which the row would "
@@ -54,7 +54,7 @@ def html_report(result: "StudyResult") -> str:
         *(f"<p>{escape(note)}</p>" for note in result.notes()),
         f'<p><img alt="Differences with intervals" src="data:image/png;base64,{_picture(result)}"></p>',
         "<h2>Arms</h2>",
-        _table(_ROW_COLUMNS, (_row(row) for row in result.rows), words=(0, 1, 2)),
+        _arms(result),
         "<h2>How to read it</h2>",
         *(f"<p>{sentence}</p>" for sentence in _HOW_TO_READ),
         "<h2>Settings</h2>",
@@ -68,27 +68,23 @@ def html_report(result: "StudyResult") -> str:
     )
 
 
-_ROW_COLUMNS = (
-    "arm",
-    "verdict",
-    "against",
-    "difference",
-    "interval",
-    "adjusted p",
-    "mean",
-    "seeds",
-    "diverged",
-    "s a run",
-    "peak MB",
-)
+def _arms(result: "StudyResult") -> str:
+    columns = ["arm", "verdict", "difference", "interval", "adjusted p", "mean"]
+    columns += ["seeds", "diverged", "s a run", "peak MB"]
+    rows = [_row(row) for row in result.rows]
+    # Where all are compared with the baseline, a column that says so takes room for nothing.
+    if len(set(result.references.values())) > 1:
+        columns.insert(2, "against")
+        for cells, row in zip(rows, result.rows, strict=True):
+            cells.insert(2, "" if row.arm == row.reference else row.reference)
+    return _table(columns, rows)
 
 
 def _row(row: Comparison) -> list[str]:
-    if row.arm == row.reference:
-        paired = ["", "", "", "", ""]
-    else:
-        p_value = "below 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}"
-        paired = [row.verdict, row.reference, _number(row.difference, "+.4f"), _interval(row), p_value]
+    paired = ["", "", "", ""]
+    if row.arm != row.reference:
+        p_value = "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}"
+        paired = [row.verdict, _number(row.difference, "+.4f"), _interval(row), p_value]
     costs = [_number(row.seconds, ".2f"), _number(row.peak_memory / 1e6, ".0f")]
     return [row.arm, *paired, _number(row.value, ".4f"), str(row.num_seeds), str(row.diverged), *costs]
 
@@ -111,7 +107,10 @@ def _settings(result: "StudyResult") -> str:
     versions = {name: _version(name) for name in ("lightning-tricks", "lightning", "torch")}
     settings = {**chosen, **dict(_flat(result.settings)), **versions}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    body = "".join(f'<tr><td>{escape(n)}</td><td class="long">{escape(word)}</td></tr>' for n, word in words.items())
+    cells = (
+        f'<td class="words">{escape(name)}</td><td class="long">{escape(word)}</td>' for name, word in words.items()
+    )
+    body = "".join(f"<tr>{pair}</tr>" for pair in cells)
     return f'<div class="wide"><table>{body}</table></div>'
 
 
@@ -119,14 +118,16 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> str:
     if not records:
         return "<p>None is finished.</p>"
     columns = [column for column in records[0] if column != "metric"]
-    return _table(columns, ([_cell(column, record[column]) for column in columns] for record in records), words=(0,))
+    return _table(columns, ([_cell(column, record[column]) for column in columns] for record in records))
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[int]) -> str:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    classes = {"arm": "long", "against": "long", "verdict": "words"}
+
     def line(tag: str, cells: Sequence[str]) -> str:
         inside = (
-            f"<{tag}{' class=words' if place in words else ''}>{escape(cell)}</{tag}>"
-            for place, cell in enumerate(cells)
+            f'<{tag} class="{classes.get(column, "number")}">{escape(cell)}</{tag}>'
+            for column, cell in zip(columns, cells, strict=True)
         )
         return f"<tr>{''.join(inside)}</tr>"
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_tricks.study.arm import BASELINE
 from lightning_tricks.study.comparison import Comparison, compare
 from lightning_tricks.study.run_store import write_atomically
 
@@ -73,10 +74,11 @@ class StudyResult:
             (self.records[0][name] for name in ("train_size", "eval_size")) if self.records else (0, 0)
         )
         percent, false = f"{100 * self.confidence:g}%", f"{100 * (1 - self.confidence):.3g}%"
+        against = "Differences are" + (" from the baseline," if set(self.references.values()) == {BASELINE} else "")
         notes = [
             f"{self.settings['metric']} after the last epoch on the {self.part} part ({eval_size} samples; trained on "
             f"{train_size}), mean of {seeds}; {'larger' if self.mode == 'max' else 'smaller'} is better.",
-            "Differences are paired by seed: a seed fixes the split, the first weights and the order of the data for "
+            f"{against} paired by seed: a seed fixes the split, the first weights and the order of the data for "
             f"all arms. Intervals ({percent}) are those of the corrected resampled t, each for itself; verdicts are "
             f"adjusted over the arms, so that at most {false} of such studies make any false claim.",
         ]

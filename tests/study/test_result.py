@@ -33,6 +33,7 @@ def test_notes_say_what_the_numbers_are():
     assert (
         "val_acc after the last epoch on the validation part (360 samples; trained on 1077), mean of 10 seeds" in notes
     )
+    assert "Differences are from the baseline, paired by seed" in notes
     assert "Intervals (95%)" in notes
     assert "at most 5% of such studies make any false claim" in notes
     assert "The test part was not read." in notes
@@ -45,6 +46,8 @@ def test_notes_say_what_the_numbers_are():
     assert "at most 10% of" in notes
     assert "not read" not in notes
     assert "1 runs are not finished yet" in notes
+    several = result(references={"mixup": "baseline", "cutmix": "mixup"})
+    assert "Differences are paired by seed" in " ".join(several.notes())
     assert "Diverged" not in " ".join(result(arms=["baseline", "mixup"]).notes())
 
 

@@ -22,7 +22,7 @@ _CHECKPOINT = "--config tricks.yaml --ckpt_path lightning_logs/version_0/checkpo
 _EXAMPLES = {
     "fit": (
         "fit --config tricks.yaml",
-        "fit --config tricks.yaml --model.model resnet18 --trainer.max_epochs 1",
+        "fit --config tricks.yaml --model.lr 0.1 --trainer.max_epochs 1",
         "fit --config tricks.yaml --print_config",
     ),
     "validate": (f"validate {_CHECKPOINT}",),
@@ -31,7 +31,7 @@ _EXAMPLES = {
 _FILE = """\
 tricks.yaml, for example:
   trainer:
-    max_epochs: 5
+    max_epochs: 3
     callbacks:
       - class_path: RandomChoice
         init_args:
@@ -120,4 +120,6 @@ def run_trainer(args: Sequence[str] | None) -> None:
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
         # The default data lie in memory, where loading processes do not help.
         warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
+        # Each run has a folder of its own, so that a checkpoint always comes from another.
+        warnings.filterwarnings("ignore", message="The dirpath has changed from")
         TricksCLI(args)

@@ -1,4 +1,4 @@
-import csv
+import dataclasses
 import subprocess
 import sys
 
@@ -6,99 +6,64 @@ import pytest
 
 import lightning_tricks.cli as cli
 from lightning_tricks.cli import command
-from lightning_tricks.cli.arms import digit_arms
-
-OPTIONS = {"seeds", "epochs", "batch_size", "lr", "accelerator", "out"}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """One small study through the command, started as a user starts it."""
-    out = tmp_path_factory.mktemp("study") / "new" / "folder"
-    words = ["ablate", "--seeds", "2", "--epochs", "1", "--batch_size", "600", "--lr", "0.01", "--out", str(out)]
-    result = subprocess.run(
-        [sys.executable, "-m", "lightning_tricks", *words], capture_output=True, text=True, check=True
-    )
-    with (out / "runs.csv").open() as file:
-        return result, list(csv.DictReader(file))
-
-
-def test_table_has_every_arm_and_the_caption(finished):
-    stdout = finished[0].stdout
-    for arm in ("baseline", *digit_arms(lr=0.01, max_epochs=1)):
-        assert sum(f" {arm} " in line for line in stdout.splitlines() if "│" in line) == 1
-    assert "With 2 seeds this is a demonstration" in " ".join(stdout.split())
-
-
-def test_stderr_holds_the_progress_alone(finished):
-    stderr = finished[0].stderr
-    assert "run" in stderr
-    assert "left" in stderr
-    assert "Warning" not in stderr
-    assert "Trainer" not in stderr
-    assert len(stderr.strip().splitlines()) == 1
-
-
-def test_csv_has_a_line_a_run(finished):
-    rows = finished[1]
-    assert [(row["arm"], row["seed"]) for row in rows] == [
-        (arm, seed) for seed in "01" for arm in ("baseline", *digit_arms(lr=0.01, max_epochs=1))
-    ]
-    assert {(row["metric"], row["train_size"], row["validation_size"]) for row in rows} == {("val_acc", "1077", "360")}
-    assert all(0 <= float(row["value"]) <= 1 and float(row["seconds"]) > 0 for row in rows)
+from lightning_tricks.cli.command import SUBCOMMANDS, run_command
+from lightning_tricks.cli.image_folder import ImageFolderDataModule
+from lightning_tricks.cli.trainer_command import STAGES
+from tests.cli.image_files import write_images
 
 
 @pytest.fixture
-def studies(monkeypatch):
-    """The studies that the command would run, with their runs replaced by a number."""
-    made = []
-
-    class Stub(command.Ablation):
-        def records(self, on_epoch_end=None):
-            made.append(self)
-            for arm, seed in self.runs():
-                sizes = {"train_size": 1077, "validation_size": 360}
-                yield {"arm": arm, "seed": seed, "metric": "val_acc", "value": 0.5, "seconds": 1.0, **sizes}
-
-    monkeypatch.setattr(command, "Ablation", Stub)
-    return made
+def called(monkeypatch):
+    """The options with which a stub subcommand was called."""
+    calls = []
+    stub = dataclasses.replace(SUBCOMMANDS["preview"], run=lambda *options: calls.append(options))
+    monkeypatch.setitem(command.SUBCOMMANDS, "preview", stub)
+    return calls
 
 
-@pytest.mark.parametrize("batch_size", ["--batch_size 7", "--batch-size 7", "--batch-size=7"])
-def test_options_reach_the_study(batch_size, studies, capsys):
-    command.run_command(["ablate", *f"--seeds 4 --epochs 3 {batch_size} --lr 0.25 --accelerator auto".split()])
-    (study,) = studies
-    assert (study.num_seeds, study.max_epochs) == (4, 3)
-    assert study.module_factory().lr == 0.25
-    data = study.datamodule(seed=9)
-    assert (data.batch_size, data.seed) == (7, 9)
-    assert study.trainer_options == {"accelerator": "auto", "devices": 1}
-    assert "mean of 4 seeds" in " ".join(capsys.readouterr().out.split())
-
-
-def test_defaults(studies, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    command.run_command(["ablate"])
-    (study,) = studies
-    assert (study.num_seeds, study.trainer_options["accelerator"]) == (3, "cpu")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_only_the_name_of_an_option_is_respelled(studies, tmp_path):
-    command.run_command(["ablate", f"--out={tmp_path / 'my-study--1'}"])
-    command.run_command(["ablate", "--out", str(tmp_path / "--another-one")])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["--another-one", "my-study--1"]
-
-
-def test_help_explains_every_option(capsys):
+def help_of(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lightning-tricks", *words])
     with pytest.raises(SystemExit) as stop:
-        command.run_command(["ablate", "--help"])
+        cli.main()
     assert stop.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
-    for option in OPTIONS:
-        head, _, explanation = text.partition(f"--{option} ")[2].partition(f"--{option} ")
-        assert head
-        assert len(explanation.partition("(type:")[0].split()) >= 4, f"--{option} says too little"
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", ["--batch_size 7", "--batch-size 7", "--batch-size=7"])
+def test_hyphens_are_as_good_as_underscores(words, called):
+    run_command(["preview", *words.split()])
+    assert called[0][1].batch_size == 7
+
+
+def test_only_the_name_of_an_option_is_respelled(called):
+    run_command(["preview", "--out=my-pictures--1", "--tricks", "a-b"])
+    assert (str(called[0][0].out), called[0][0].tricks) == ("my-pictures--1", "a-b")
+
+
+def test_help_lists_every_subcommand(monkeypatch, capsys):
+    text = help_of(["--help"], monkeypatch, capsys)
+    assert text.startswith("usage: lightning-tricks")
+    for name, summary in {**{name: entry.summary for name, entry in SUBCOMMANDS.items()}, **STAGES}.items():
+        assert f"{name} " in text
+        assert summary in " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_help_explains_every_option(name, monkeypatch, capsys):
+    text = help_of([name, "--help"], monkeypatch, capsys)
+    words = " ".join(text.split())
+    for group in SUBCOMMANDS[name].options:
+        for field in dataclasses.fields(group):
+            explanation = words.rpartition(f"--{field.name} {field.name.upper()} ")[2].partition("(type:")[0]
+            assert len(explanation.split()) >= 4, f"--{field.name} says too little"
+    assert f"  lightning-tricks {SUBCOMMANDS[name].examples[0]}\n" in text
+
+
+@pytest.mark.parametrize("name", ["ablate", "preview"])
+def test_help_lists_every_trick(name, monkeypatch, capsys):
+    text = help_of([name, "--help"], monkeypatch, capsys)
+    for trick, entry in command.TRICKS.items():
+        assert f"  {trick:<18}{entry.summary}\n" in text
 
 
 @pytest.mark.parametrize(
@@ -107,15 +72,31 @@ def test_help_explains_every_option(capsys):
         (["ablate", "--seeds", "0"], "seeds"),
         (["ablate", "--epochs", "many"], "epochs"),
         (["ablate", "--lr", "-1"], "lr"),
-        (["ablat"], "ablate"),
+        (["ablate", "--margin", "0"], "margin"),
+        (["ablate", "--workers", "-1"], "workers"),
+        (["confirm"], "arm"),
+        (["ablat"], "there is no subcommand 'ablat'. Did you mean 'ablate'?"),
+        (["predict"], "There are: ablate, confirm, fit, preview, test, validate."),
         ([], "subcommand"),
     ],
 )
 def test_bad_words_are_refused(words, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        command.run_command(words)
+        run_command(words)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_one_plain_line(workers, tmp_path, monkeypatch):
+    data = ImageFolderDataModule(write_images(tmp_path, count=5), image_size=8, num_workers=workers)
+    data.setup("fit")
+    path = data.train.paths[0]
+    path.write_bytes(path.read_bytes()[:150])
+    stub = dataclasses.replace(SUBCOMMANDS["preview"], run=lambda *options: list(data.train_dataloader()))
+    monkeypatch.setitem(command.SUBCOMMANDS, "preview", stub)
+    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {path}: cannot read this image: [^\n]*$"):
+        run_command(["preview"])
 
 
 def test_a_missing_extra_is_named(monkeypatch):
@@ -124,9 +105,10 @@ def test_a_missing_extra_is_named(monkeypatch):
         cli.main()
 
 
-def test_main_reads_the_words_of_the_process(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["lightning-tricks", "--help"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 0
-    assert "usage: lightning-tricks" in capsys.readouterr().out
+def test_python_m_is_the_same_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "lightning_tricks", "ablat"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "usage: lightning-tricks" in result.stderr
+    assert "Did you mean 'ablate'?" in result.stderr

@@ -1,0 +1,138 @@
+import re
+import signal
+import sys
+
+import pytest
+import torch
+import yaml
+from torchmetrics.functional import accuracy
+
+import lightning_tricks
+from lightning_tricks.cli import trainer_command
+from lightning_tricks.cli.arms import TRICKS
+from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.cli.command import run_command
+from lightning_tricks.cli.digits import DigitsDataModule
+from tests.cli.image_files import write_images
+
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs the command in an empty folder as the process's own, and gives its Trainer."""
+    monkeypatch.chdir(tmp_path)
+    made = []
+
+    def after(self):
+        made.append(self.trainer)
+
+    monkeypatch.setattr(trainer_command.TricksCLI, "before_fit", after, raising=False)
+
+    def start(stage, *words, **config):
+        config["trainer"] = QUIET | config.get("trainer", {})
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+        monkeypatch.setattr(sys, "argv", ["lightning-tricks", stage, "--config", "run.yaml", *words])
+        run_command()
+        return made[-1] if made else None
+
+    return start
+
+
+def test_by_default_the_tiny_net_on_the_digits(run):
+    trainer = run("fit", trainer={"fast_dev_run": 1})
+    assert type(trainer.lightning_module) is Classifier
+    assert type(trainer.datamodule) is DigitsDataModule
+
+
+def test_tricks_by_name(run):
+    callbacks = [
+        {"class_path": "RandomChoice", "init_args": {"tricks": [{"class_path": "Mixup"}, {"class_path": "CutMix"}]}},
+        {"class_path": "lightning_tricks.LabelSmoothing", "init_args": {"label_smoothing": 0.2}},
+        {"class_path": "CosineDecay", "init_args": {"min_factor": 0.1}},
+    ]
+    trainer = run("fit", trainer={"fast_dev_run": 1, "callbacks": callbacks})
+    choice, smoothing, decay = trainer.callbacks[:3]
+    assert [type(part).__name__ for part in choice.tricks] == ["Mixup", "CutMix"]
+    assert smoothing.label_smoothing == 0.2
+    assert decay.min_factor == 0.1
+
+
+def test_every_trick_without_arguments_goes_by_the_name_of_its_class(run):
+    without = [callback for trick in TRICKS.values() for callback in trick.callbacks(4)]
+    names = {type(callback).__name__ for callback in without} - {"RandomChoice", "Augment", "Cutout"}
+    given = {"GradualWarmup": {"epochs": 1}, "ConstantWarmup": {"epochs": 1}, "StepDecay": {"every_epochs": 1}}
+    parser = trainer_command.LightningArgumentParser()
+    parser.add_argument("--callbacks", type=list[trainer_command.pl.Callback])
+    config = [{"class_path": name, "init_args": given.get(name, {})} for name in sorted(names)]
+    made = parser.instantiate(parser.parse_object({"callbacks": config})).callbacks
+    assert [type(callback) for callback in made] == [getattr(lightning_tricks, name) for name in sorted(names)]
+
+
+def test_the_model_suits_the_data(run, tmp_path):
+    root = write_images(tmp_path / "images", count=5)
+    data = {"class_path": "ImageFolderDataModule", "init_args": {"root": str(root), "image_size": 12, "batch_size": 4}}
+    model = {"class_path": "Classifier", "init_args": {"model": "resnet18", "lr": 0.3}}
+    trainer = run("fit", trainer={"fast_dev_run": 1}, data=data, model=model)
+    module = trainer.lightning_module
+    assert (module.net.fc.out_features, module.net.conv1.kernel_size, module.lr) == (3, (3, 3), 0.3)
+
+
+def test_a_module_of_the_users_own(run):
+    trainer = run(
+        "fit",
+        trainer={"fast_dev_run": 1},
+        model={"class_path": "tests.plain.PlainModule", "init_args": {"num_classes": 10}},
+        data={"class_path": "tests.cli.colour_data.ColourData"},
+    )
+    assert type(trainer.lightning_module).__name__ == "PlainModule"
+
+
+def test_fit_then_validate_then_test(run, tmp_path, capsys):
+    trainer = run("fit", trainer={"max_epochs": 2}, data={"class_path": "DigitsDataModule", "init_args": {"seed": 3}})
+    checkpoint = trainer.checkpoint_callback.best_model_path
+    module, data = trainer.lightning_module.eval(), trainer.datamodule
+    for stage, part in {"validate": data.validation, "test": data.test}.items():
+        capsys.readouterr()
+        run(stage, "--ckpt_path", checkpoint, data={"class_path": "DigitsDataModule", "init_args": {"seed": 3}})
+        with torch.no_grad():
+            expected = accuracy(module(part.tensors[0]), part.tensors[1], "multiclass", num_classes=10).item()
+        shown = re.search(r"_acc\s+│\s+([\d.]+)", capsys.readouterr().out)
+        assert float(shown[1]) == pytest.approx(expected)
+
+
+def test_warnings_of_ours_still_show(run):
+    callbacks = [{"class_path": "Mixup"}, {"class_path": "CutMix"}]
+    with pytest.warns(UserWarning, match="Mixup and CutMix stand in one callback list"):
+        run("fit", trainer={"fast_dev_run": 1, "callbacks": callbacks})
+
+
+def test_a_wrong_folder_is_named(run, capsys):
+    data = {"class_path": "ImageFolderDataModule", "init_args": {"root": "nowhere"}}
+    with pytest.raises(SystemExit) as stop:
+        run("fit", data=data)
+    assert stop.value.code == 2
+    assert "  - nowhere: cannot read this folder: No such file or directory.\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_ctrl_c_says_how_to_go_on(epoch, run, monkeypatch, capsys):
+    def interrupt(self):
+        if self.current_epoch == epoch:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Classifier, "on_train_epoch_start", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run("fit", trainer={"max_epochs": 3, "limit_train_batches": 2})
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert stop.value.code == 130
+    message = capsys.readouterr().err.splitlines()[-1]
+    if epoch == 0:
+        assert message == "lightning-tricks: stopped; no checkpoint was written yet"
+    else:
+        path = message.removeprefix("lightning-tricks: stopped; --ckpt_path ").removesuffix(" goes on from there")
+        monkeypatch.undo()
+        assert torch.load(path, weights_only=True)["epoch"] == 0

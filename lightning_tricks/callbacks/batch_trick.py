@@ -172,7 +172,7 @@ class BatchTrick(BatchHooks):
             if not self.is_in_window(epoch):
                 changes["active"] = False
             params = dataclasses.replace(self.draw(rng, images), **changes)
-            with torch.no_grad(), _no_autocast(images.device.type):
+            with torch.no_grad(), no_autocast(images.device.type):
                 new_images, new_target = self.apply(params, images, target)
         except (TypeError, ValueError) as error:
             if str(error).startswith(self.name):
@@ -240,7 +240,8 @@ def _in_the_form_of(given: Any, images: Tensor) -> Any:
     return images
 
 
-def _no_autocast(device_type: str) -> AbstractContextManager[Any]:
+def no_autocast(device_type: str) -> AbstractContextManager[Any]:
+    """Turns autocast off for one kind of device, where there is such a thing."""
     if not torch.amp.is_autocast_available(device_type):  # as on the meta device
         return nullcontext()
     return torch.autocast(device_type, enabled=False)

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from lightning_tricks.callbacks.batch_fields import describe
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick, no_autocast
 from lightning_tricks.callbacks.frozen_teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
@@ -129,7 +129,7 @@ class Distillation(BatchTrick):
             return images, as_soft(target)
         device = images.device.type
         dtype = self._autocast_dtypes.get(device)
-        with torch.autocast(device, dtype=dtype, enabled=dtype is not None):
+        with no_autocast(device) if dtype is None else torch.autocast(device, dtype=dtype):
             logits = self._teacher(images)
         return images, SoftTarget.distil(
             target, logits, temperature=self._teacher.temperature, weight=self._teacher.weight, kl=self.kl

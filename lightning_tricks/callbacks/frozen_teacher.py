@@ -79,11 +79,7 @@ class FrozenTeacher:
             parameter = next(module.parameters(), None)
             if parameter is not None and not inputs.is_meta and parameter.device != inputs.device:
                 module.to(inputs.device)
-            if (
-                parameter is not None
-                and inputs.is_floating_point()
-                and not torch.is_autocast_enabled(inputs.device.type)
-            ):
+            if parameter is not None and inputs.is_floating_point() and not _under_autocast(inputs.device.type):
                 inputs = inputs.to(parameter.dtype)
             with torch.no_grad(), _in_eval_mode(module):
                 logits.append(self._pick(module(inputs)))
@@ -131,6 +127,10 @@ def _in_eval_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for part in training:
             part.training = True
+
+
+def _under_autocast(device_type: str) -> bool:
+    return torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type)
 
 
 def _describe(output: Any) -> str:

@@ -78,7 +78,7 @@ def preview(
         callbacks: the callbacks of the run; those that change no batch are left out (for learning rates there is
             :func:`~lightning_tricks.plot_lr`). They are not changed.
         batch: as ``training_step`` would receive it, with images (N, 1 or 3, H, W); it is not written to.
-        rng: the run's seed, 0 or more, or a numpy generator to draw one from.
+        rng: the run's seed, 0 or more, or a numpy generator to draw one from. A trick's own ``seed`` goes before it.
         max_images: how many images are shown, the first of the batch, at least 1; all of them are mixed.
         mean: what was subtracted from the images when they were normalised: a number, or one a channel.
         std: what they were divided by, above 0.

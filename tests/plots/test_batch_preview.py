@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -224,6 +225,22 @@ def test_a_batch_that_is_no_picture_is_refused(make_trainer):
     data = torch.utils.data.TensorDataset(torch.rand(8, 72), torch.zeros(8, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"BatchPreview needs images of shape \(N, C, H, W\) with 1 or 3 channels"):
         make_trainer(callbacks=[BatchPreview()]).fit(Module(), torch.utils.data.DataLoader(data, batch_size=4))
+
+
+def test_it_is_configured_from_yaml(tmp_path):
+    arguments = {
+        "every_n_epochs": 2,
+        "max_images": 4,
+        "mean": [0.5, 0.4, 0.3],
+        "std": 0.25,
+        "class_names": ["cat", "dog"],
+        "directory": str(tmp_path),
+    }
+    parser = ArgumentParser()
+    parser.add_argument("--callbacks", type=list[pl.Callback])
+    config = [{"class_path": "lightning_tricks.BatchPreview", "init_args": arguments}]
+    (preview,) = parser.instantiate(parser.parse_object({"callbacks": config})).callbacks
+    assert {name: getattr(preview, name) for name in arguments} == arguments
 
 
 def test_without_matplotlib_fit_says_so_at_once(make_trainer, monkeypatch):

@@ -106,10 +106,11 @@ def test_a_trick_draws_what_it_draws_in_the_first_batch_of_a_run(make_trainer):
 
 
 def test_rng_is_a_seed_or_gives_one():
-    def title(rng):
-        return rows(preview([Mixup(alpha=1.0)], batch(), rng=rng))[1][0].get_xlabel()
+    def title(rng, seed=None):
+        return rows(preview([Mixup(alpha=1.0, seed=seed)], batch(), rng=rng))[1][0].get_xlabel()
 
     assert title(0) == title(0) != title(1)
+    assert title(0) == title(1, seed=0) != title(0, seed=1)
     assert title(np.random.default_rng(0)) == title(np.random.default_rng(0)) != title(np.random.default_rng(1))
 
 

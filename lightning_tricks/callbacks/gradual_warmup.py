@@ -25,8 +25,9 @@ class GradualWarmup(Warmup):
     from their beginning; the patience of a ``ReduceLROnPlateau`` waits too.
 
     Args:
-        epochs: length of the warm-up in epochs, at least 0, a fraction too; rounded to the nearest step.
-        steps: length in optimizer steps, at least 0. Exactly one of the two is to be given.
+        epochs: length of the warm-up in epochs, at least 0, a fraction too; rounded to the nearest step. 5 where
+            neither this nor ``steps`` is given.
+        steps: length in optimizer steps, at least 0, in place of ``epochs``.
         start_factor: the factor at step 0, in [0, 1].
         multiplier: the factor after the warm-up, at least 1.
         hold_scheduler: whether the module's schedulers wait for the end of the warm-up; under automatic optimisation
@@ -34,7 +35,7 @@ class GradualWarmup(Warmup):
 
     Raises:
         TypeError: an argument is not of its type.
-        ValueError: an argument is out of its range, or not exactly one of ``epochs`` and ``steps`` is given.
+        ValueError: an argument is out of its range, or both ``epochs`` and ``steps`` are given.
         MisconfigurationException: by ``fit``, if the length is in epochs and the steps of an epoch are unknown, or a
             scheduler is to be held under manual optimisation.
 
@@ -57,7 +58,7 @@ class GradualWarmup(Warmup):
         multiplier: float = 1.0,
         hold_scheduler: bool = False,
     ) -> None:
-        super().__init__(epochs=epochs, steps=steps)
+        super().__init__(epochs=5 if epochs is None and steps is None else epochs, steps=steps)
         if start_factor is not None:
             start_factor = check_number("GradualWarmup", "start_factor", start_factor, low=0, high=1)
         self.start_factor = start_factor

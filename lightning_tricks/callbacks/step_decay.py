@@ -18,15 +18,16 @@ class StepDecay(Decay):
     start of the run: a warm-up does not move the drops.
 
     Args:
-        every_epochs: epochs between two drops, above 0, a fraction too; rounded to the nearest step.
+        every_epochs: epochs between two drops, above 0, a fraction too; rounded to the nearest step. 30 where none of
+            the three is given.
         every_steps: optimizer steps between two drops, at least 1.
-        milestones: epochs after which the rate drops, increasing, each at least 0, fractions too. Exactly one of the
-            three is to be given.
+        milestones: epochs after which the rate drops, increasing, each at least 0, fractions too. One of the three
+            is to be given at most.
         gamma: what each drop multiplies by, above 0 and at most 1.
 
     Raises:
         TypeError: an argument is not of its type.
-        ValueError: an argument is out of its range, or not exactly one of the three is given.
+        ValueError: an argument is out of its range, or more than one of the three is given.
         MisconfigurationException: by ``fit``, if epochs are given and the steps of an epoch are unknown, if two drops
             fall on the same step, or if the run has a second decay.
 
@@ -46,7 +47,10 @@ class StepDecay(Decay):
         milestones: Sequence[float] | None = None,
         gamma: float = 0.1,
     ) -> None:
-        if sum(given is not None for given in (every_epochs, every_steps, milestones)) != 1:
+        given = sum(argument is not None for argument in (every_epochs, every_steps, milestones))
+        if given == 0:
+            every_epochs = 30
+        if given > 1:
             raise ValueError(
                 "StepDecay needs exactly one of every_epochs=, every_steps= and milestones=, but got "
                 f"every_epochs={every_epochs!r}, every_steps={every_steps!r} and milestones={milestones!r}"

@@ -40,6 +40,11 @@ def test_factor_needs_no_trainer_where_the_length_is_in_steps():
     assert [GradualWarmup(steps=4).factor(step) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
+def test_the_default_is_five_epochs():
+    assert (GradualWarmup().epochs, GradualWarmup().steps) == (5, None)
+    assert GradualWarmup(steps=3).epochs is None
+
+
 def test_factor_before_the_training_says_that_epochs_are_not_steps():
     with pytest.raises(MisconfigurationException, match=r"GradualWarmup\(epochs=5\) needs the run's steps per epoch"):
         GradualWarmup(epochs=5).factor(0)
@@ -48,7 +53,6 @@ def test_factor_before_the_training_says_that_epochs_are_not_steps():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, ValueError, "GradualWarmup needs its length as exactly one of epochs= and steps=, but got epochs=None"),
         ({"epochs": 1, "steps": 1}, ValueError, "exactly one of epochs= and steps=, but got epochs=1 and steps=1"),
         ({"epochs": -1}, ValueError, "GradualWarmup needs epochs to be at least 0, but got -1"),
         ({"steps": -1}, ValueError, "GradualWarmup needs steps to be at least 0, but got -1"),

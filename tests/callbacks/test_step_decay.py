@@ -50,10 +50,14 @@ def test_factor_before_the_training_says_that_epochs_are_not_steps(arguments):
         StepDecay(**arguments).factor(0)
 
 
+def test_the_default_is_every_thirty_epochs():
+    assert StepDecay().every_epochs == 30
+    assert StepDecay(every_steps=3).every_epochs is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, ValueError, "exactly one of every_epochs=, every_steps= and milestones=, but got every_epochs=None"),
         ({"every_epochs": 1, "every_steps": 2}, ValueError, "exactly one of .* every_steps=2"),
         ({"every_epochs": 1, "milestones": [2]}, ValueError, r"exactly one of .* milestones=\[2\]"),
         ({"every_epochs": 0}, ValueError, "StepDecay needs every_epochs to be above 0"),

@@ -104,11 +104,7 @@ def references_of(question: str, arms: Mapping[str, tuple[Arm, ...]]) -> dict[st
 
 def describe_arm(trick: Arm) -> dict[str, Any]:
     """Plain values that are equal for equal arms; see :func:`~lightning_tricks.study.fingerprint.describe`."""
-    named: dict[str, Any] = {
-        "module_factory": trick.module_factory,
-        "prepare": trick.prepare,
-        "callbacks": trick.callbacks,
-    }
+    named: dict[str, Any] = {name: getattr(trick, name) for name in ("module_factory", "prepare", "callbacks")}
     # What a function of the prepared makes is not known before the run.
     if trick.callbacks is not None and trick.prepare is None:
         named["callbacks"] = trick.callbacks()

@@ -82,6 +82,7 @@ def compare(
         TypeError: if ``mode`` is no string, or ``confidence`` or ``margin`` no number.
         ValueError: if an (arm, seed) occurs twice, the records come from splits of different sizes, or an argument is
             out of its range.
+        ModuleNotFoundError: scipy is not installed; it comes with ``pip install lightning-tricks[cli]``.
 
     Example:
         >>> def record(arm, seed, value):

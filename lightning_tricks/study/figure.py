@@ -1,5 +1,6 @@
 """The differences of a study as a picture."""
 
+import io
 import math
 import textwrap
 from typing import TYPE_CHECKING
@@ -62,6 +63,13 @@ def plot_differences(result: "StudyResult") -> "Figure":
         count = f"{result.num_seeds} seed" + ("" if result.num_seeds == 1 else "s")
         axes.set_title(f"Demonstration: {count} cannot decide", fontsize="medium")
     return figure
+
+
+def png(result: "StudyResult") -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    plot_differences(result).savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
 
 
 def _label(row: Comparison, result: "StudyResult") -> str:

@@ -1,7 +1,6 @@
 """One HTML page with everything that a study found and how it was done."""
 
 import base64
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from lightning_tricks.study.comparison import Comparison
+from lightning_tricks.study.figure import png
 
 if TYPE_CHECKING:
     from lightning_tricks.study.result import StudyResult
@@ -48,11 +48,12 @@ def html_report(result: "StudyResult") -> str:
         ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
     """
     title = "Which tricks help?" if result.part == "validation" else "One trick on the test part"
+    picture = base64.b64encode(png(result)).decode()
     parts = [
         f"<h1>{title}</h1>",
         f'<p class="warning">{escape(result.warning)}</p>' if result.warning else "",
         *(f"<p>{escape(note)}</p>" for note in result.notes()),
-        f'<p><img alt="Differences with intervals" src="data:image/png;base64,{_picture(result)}"></p>',
+        f'<p><img alt="Differences with intervals" src="data:image/png;base64,{picture}"></p>',
         "<h2>Arms</h2>",
         _arms(result),
         "<h2>How to read it</h2>",
@@ -107,10 +108,8 @@ def _settings(result: "StudyResult") -> str:
     versions = {name: _version(name) for name in ("lightning-tricks", "lightning", "torch")}
     settings = {**chosen, **dict(_flat(result.settings)), **versions}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
-    cells = (
-        f'<td class="words">{escape(name)}</td><td class="long">{escape(word)}</td>' for name, word in words.items()
-    )
-    body = "".join(f"<tr>{pair}</tr>" for pair in cells)
+    cells = ((escape(name), escape(text)) for name, text in words.items())
+    body = "".join(f'<tr><td class="words">{name}</td><td class="long">{text}</td></tr>' for name, text in cells)
     return f'<div class="wide"><table>{body}</table></div>'
 
 
@@ -145,12 +144,6 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if not isinstance(value, Mapping) or not value:
         return [(prefix, value)]
     return [pair for name, item in value.items() for pair in _flat(item, f"{prefix} › {name}" if prefix else str(name))]
-
-
-def _picture(result: "StudyResult") -> str:
-    buffer = io.BytesIO()
-    result.figure().savefig(buffer, format="png", dpi=150)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _version(name: str) -> str:

@@ -126,11 +126,17 @@ class StudyResult:
             OSError: if they cannot be written.
         """
         directory = Path(directory)
-        texts = {"table.csv": self.table_csv(), "runs.csv": self.runs_csv(), "report.html": self.html()}
-        for name, text in texts.items():
-            write_atomically(directory / name, text)
-        self.figure().savefig(directory / "differences.png", dpi=150)
-        return [directory / name for name in (*texts, "differences.png")]
+        from lightning_tricks.study.figure import png
+
+        files: dict[str, str | bytes] = {
+            "table.csv": self.table_csv(),
+            "runs.csv": self.runs_csv(),
+            "report.html": self.html(),
+            "differences.png": png(self),
+        }
+        for name, content in files.items():
+            write_atomically(directory / name, content)
+        return [directory / name for name in files]
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

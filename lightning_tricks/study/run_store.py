@@ -122,12 +122,12 @@ class RunStore:
             raise ValueError(f"Ablation: {self.directory} holds another study ({differs}); {self.remedy}.")
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that it is there whole or not at all, whatever happens meanwhile.
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes a file so that it is there whole or not at all, whatever happens meanwhile.
 
     Args:
         path: of the file; its directory is made.
-        text: written as UTF-8.
+        content: of the file; text is written as UTF-8.
 
     Raises:
         OSError: if the disk cannot take it; the file is then as it was.
@@ -136,8 +136,8 @@ def write_atomically(path: Path, text: str) -> None:
     # A name of its own for each process: several may write the same file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

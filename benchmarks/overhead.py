@@ -1,0 +1,160 @@
+"""What the tricks cost beside their arithmetic: microseconds a training step, and seconds of import.
+
+``python -m benchmarks.overhead`` prints three tables: a step of a tiny module with tricks in the callback list (whose
+batch of 2×1×2×2 leaves no arithmetic to speak of), a step of a ResNet-18 at 64 pixels, and the import. What is compared
+takes turns in one process (the imports: in turns of fresh processes); the figures are medians.
+"""
+
+import argparse
+import logging
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from importlib.metadata import version
+from statistics import median
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.models import resnet18
+
+from lightning_tricks import (
+    RICAP,
+    CosineDecay,
+    CutMix,
+    Cutout,
+    GradualWarmup,
+    LabelSmoothing,
+    LinearScaling,
+    Mixup,
+    RandomErasing,
+)
+
+BATCH_TRICKS = [
+    Mixup,
+    lambda: CutMix(),
+    lambda: RICAP(),
+    lambda: Cutout(length=1),
+    lambda: RandomErasing(),
+    LabelSmoothing,
+]
+LR_TRICKS = [lambda: GradualWarmup(steps=50), lambda: CosineDecay(), lambda: LinearScaling(batch_size=2)]
+PEERS = "import lightning.pytorch, torchvision, torchmetrics"
+
+
+class Module(pl.LightningModule):
+    """A network and its batch, on which every step is the same."""
+
+    def __init__(self, net, batch, steps):
+        super().__init__()
+        self.net, self.batch, self.steps = net, batch, steps
+
+    def training_step(self, batch, batch_idx):
+        return F.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def train_dataloader(self):
+        return DataLoader([self.batch] * self.steps, batch_size=None)
+
+
+class Clock(pl.Callback):
+    """Notes when each batch begins."""
+
+    def __init__(self):
+        self.times = []
+
+    def on_train_batch_start(self, *args):
+        self.times.append(time.perf_counter())
+
+
+def step_seconds(make_module, tricks):
+    """The median time of a step in one fit, its first steps left out."""
+    clock = Clock()
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[clock, *(make() for make in tricks)],
+    )  # fmt: skip
+    trainer.fit(make_module())
+    gaps = [later - earlier for earlier, later in zip(clock.times, clock.times[1:], strict=False)]
+    return median(gaps[len(gaps) // 10 :])
+
+
+def interleaved(make_module, lists, rounds):
+    """The median over the rounds for each list of tricks; all lists take turns within a round."""
+    times = {name: [] for name in lists}
+    for _ in range(rounds):
+        for name, tricks in lists.items():
+            times[name].append(step_seconds(make_module, tricks))
+    return {name: median(values) for name, values in times.items()}
+
+
+def table(title, rows):
+    print(f"\n{title}")
+    for name, figure in rows:
+        print(f"  {name:<44}{figure}")
+
+
+def tiny(rounds):
+    batch = (torch.rand(2, 1, 2, 2), torch.tensor([0, 1]))
+    lists = {"no trick": []}
+    lists |= {f"{count} batch tricks": BATCH_TRICKS[:count] for count in (1, 2, 5)}
+    lists |= {type(make()).__name__: [make] for make in BATCH_TRICKS[1:]}
+    lists |= {f"{count} LR tricks": LR_TRICKS[:count] for count in (1, 3)}
+    times = interleaved(lambda: Module(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), batch, 400), lists, rounds)
+    base = times["no trick"]
+    rows = [("no trick", f"{base * 1e6:7.0f} µs a step")]
+    for name, seconds in times.items():
+        if name != "no trick":
+            rows.append(
+                (name, f"{(seconds - base) * 1e6:+7.0f} µs, {(seconds - base) / len(lists[name]) * 1e6:4.0f} each")
+            )
+    table("A step of a tiny module", rows)
+
+
+def resnet(rounds, steps=12):
+    batch = (torch.rand(32, 3, 64, 64), torch.arange(32) % 10)
+    lists = {"no trick": [], "Mixup, GradualWarmup, CosineDecay": [Mixup, *LR_TRICKS[:2]]}
+    lists["5 batch tricks, 2 LR tricks"] = [*BATCH_TRICKS[:5], *LR_TRICKS[:2]]
+    times = interleaved(lambda: Module(resnet18(num_classes=10), batch, steps), lists, rounds)
+    base = times["no trick"]
+    rows = [
+        (name, f"{seconds * 1e3:7.1f} ms a step, {100 * (seconds / base - 1):+.1f}%") for name, seconds in times.items()
+    ]
+    table("A step of a ResNet-18, 32×3×64×64", rows)
+
+
+def imports(rounds):
+    code = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start)"
+    times = {PEERS: [], f"{PEERS}, lightning_tricks": []}
+    for _ in range(rounds):
+        for statement, values in times.items():
+            run = subprocess.run(
+                [sys.executable, "-c", code.format(statement)], capture_output=True, text=True, check=True
+            )
+            values.append(float(run.stdout))
+    base, ours = (median(values) for values in times.values())
+    table("Import", [(PEERS, f"{base:.2f} s"), ("lightning_tricks beside them", f"{(ours - base) * 1e3:+.0f} ms")])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    print(f"{platform.processor() or platform.machine()}, 1 thread, Python {platform.python_version()}, "
+          f"torch {torch.__version__}, lightning {version('lightning')}")  # fmt: skip
+    tiny(rounds)
+    resnet(rounds)
+    imports(rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,6 +37,8 @@ def find_input(batch: Any) -> Path | None:
     """Returns the path of the images: item 0, or the one entry with one of :data:`INPUT_NAMES`; else ``None``."""
     if isinstance(batch, Tensor):
         return ()
+    if _is_plain_pair(batch):
+        return (0,)
     found = _find_named(batch, INPUT_NAMES)
     if found is not None or _is_named(batch):
         return found
@@ -49,6 +51,8 @@ def find_input(batch: Any) -> Path | None:
 
 def find_target(batch: Any) -> Path | None:
     """Returns the path of the target: item 1, or the one entry with one of :data:`TARGET_NAMES`; else ``None``."""
+    if _is_plain_pair(batch):
+        return (1,)
     found = _find_named(batch, TARGET_NAMES)
     if found is not None or _is_named(batch):
         return found
@@ -108,6 +112,11 @@ def set_at(batch: Any, key: Key, value: Any) -> Any:
     return _replaced(batch, step, set_at(get_at(batch, step), rest, value) if rest else value)
 
 
+def _is_plain_pair(batch: Any) -> bool:
+    """The commonest batch, recognised first because looking for names takes longer than Mixup of a small batch."""
+    return type(batch) in (list, tuple) and len(batch) > 1 and isinstance(batch[0], Tensor)
+
+
 def _is_accessor(key: Any) -> TypeGuard[Accessor]:
     return isinstance(key, tuple) and len(key) == 2 and all(callable(part) for part in key)
 
@@ -158,6 +167,10 @@ def _below(batch: Any, step: int, find: Callable[[Any], Path | None]) -> Path | 
 
 
 def _replaced(batch: Any, step: int | str, value: Any) -> Any:
+    if type(batch) is tuple and isinstance(step, int):
+        items = list(batch)
+        items[step] = value
+        return tuple(items)
     if isinstance(batch, (list, dict, UserDict)):
         changed: Any = copy.copy(batch)
         changed[step] = value

@@ -171,7 +171,9 @@ class BatchTrick(BatchHooks):
         try:
             if not self.is_in_window(epoch):
                 changes["active"] = False
-            params = dataclasses.replace(self.draw(rng, images), **changes)
+            params = self.draw(rng, images)
+            if changes:
+                params = dataclasses.replace(params, **changes)
             with torch.no_grad(), no_autocast(images.device.type):
                 new_images, new_target = self.apply(params, images, target)
         except (TypeError, ValueError) as error:
@@ -242,6 +244,6 @@ def _in_the_form_of(given: Any, images: Tensor) -> Any:
 
 def no_autocast(device_type: str) -> AbstractContextManager[Any]:
     """Turns autocast off for one kind of device, where there is such a thing."""
-    if not torch.amp.is_autocast_available(device_type):  # as on the meta device
-        return nullcontext()
-    return torch.autocast(device_type, enabled=False)
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()

@@ -70,18 +70,18 @@ class SoftTarget(WeightedLabels):
                     f"Expected labels of one shape and weights that are scalars, one a sample or of the same shape, "
                     f"but got {tuple(first.shape)}, {tuple(entry.shape)} and weights {tuple(weight.shape)}."
                 )
+        spread_out = [_of_shape(weight, first) for weight in weights]
+        if not any(isinstance(entry, SoftTarget) for entry in labels):
+            return cls(torch.stack(tuple(labels)), torch.stack(spread_out))
         parts = [as_soft(entry) for entry in labels]
         check_agreement(parts)
         if parts[0].teachers:
             raise ValueError("Cannot mix labels that carry a teacher: Distillation comes after every mixing trick.")
-        scaled = []
-        for part, weight in zip(parts, weights, strict=True):
-            factor = weight.float()
-            if weight.ndim == 1:
-                factor = factor.view(-1, *[1] * (first.ndim - 1))
-            scaled.append(part._weights * factor)
         return cls(
-            torch.cat([part._labels for part in parts]), torch.cat(scaled), parts[0].label_smoothing, parts[0].spread
+            torch.cat([part._labels for part in parts]),
+            torch.cat([part._weights * weight for part, weight in zip(parts, spread_out, strict=True)]),
+            parts[0].label_smoothing,
+            parts[0].spread,
         )
 
     @classmethod
@@ -234,6 +234,14 @@ def as_soft(target: Tensor) -> SoftTarget:
         raise TypeError(f"Expected integer labels, but got {target.dtype}.")
     weights = torch.ones(target.shape, dtype=torch.float32, device=target.device)
     return SoftTarget(target.detach().unsqueeze(0), weights.unsqueeze(0))
+
+
+def _of_shape(weight: Tensor, labels: Tensor) -> Tensor:
+    """The weight as a float32 tensor of the labels' shape."""
+    weight = weight.float()
+    if weight.ndim == 1 < labels.ndim:
+        weight = weight.view(-1, *[1] * (labels.ndim - 1))
+    return weight.expand(labels.shape)
 
 
 def check_agreement(parts: Sequence[SoftTarget]) -> None:

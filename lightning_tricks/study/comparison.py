@@ -80,8 +80,8 @@ def compare(
 
     Raises:
         TypeError: if ``mode`` is no string, or ``confidence`` or ``margin`` no number.
-        ValueError: if an (arm, seed) occurs twice, the records come from splits of different sizes, or an argument is
-            out of its range.
+        ValueError: if an (arm, seed) occurs twice, arms of one seed come from splits of different sizes, or an argument
+            is out of its range.
         ModuleNotFoundError: scipy is not installed; it comes with ``pip install lightning-tricks[cli]``.
 
     Example:
@@ -102,9 +102,13 @@ def compare(
         if record["seed"] in seeds:
             raise ValueError(f"compare: arm {record['arm']!r} has two records of seed {record['seed']}.")
         seeds[record["seed"]] = record
-    sizes = {(record["train_size"], record["eval_size"]) for seeds in runs.values() for record in seeds.values()}
-    if len(sizes) > 1:
-        raise ValueError(f"compare: expected splits of one size, but got (training, evaluated) {sorted(sizes)}.")
+    for seed in {seed for seeds in runs.values() for seed in seeds}:
+        sizes = {_sizes(seeds[seed]) for seeds in runs.values() if seed in seeds}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"compare: all arms of a seed share its split, but those of seed {seed} have (training, evaluated) "
+                f"{sorted(sizes)}."
+            )
     against = {arm: arm if arm == baseline else (references or {}).get(arm, baseline) for arm in runs}
     pairs = {arm: _Pair.of(runs[arm], runs.get(against[arm], {})) for arm in runs}
     tests = {arm: pair.test() for arm, pair in pairs.items()}
@@ -156,13 +160,19 @@ class _Pair:
         values = [(own["value"], other["value"]) for own, other in zip(self.own, self.reference, strict=True)]
         if not values or not all(math.isfinite(value) for pair in values for value in pair):
             return None
-        train_size, eval_size = self.own[0]["train_size"], self.own[0]["eval_size"]
+        # Where seeds differ in size, as splits by group do, the shares of all of them are what counts.
+        train_size, eval_size = (sum(sizes) for sizes in zip(*map(_sizes, self.own), strict=True))
+        largest = max(record["eval_size"] for record in self.own)
         # Single-precision metrics are off by less than a thousandth of a count up to ten thousand samples.
-        counts = [value * eval_size for pair in values for value in pair]
-        stepped = all(0 <= count <= eval_size and abs(count - round(count)) < 1e-3 for count in counts)
+        counts = [run["value"] * run["eval_size"] for runs in (self.own, self.reference) for run in runs]
+        stepped = all(0 <= count <= largest and abs(count - round(count)) < 1e-3 for count in counts)
         differences = [own - other for own, other in values]
-        resolution = 1 / eval_size if stepped else 0.0
+        resolution = 1 / largest if stepped else 0.0
         return corrected_t(differences, train_size=train_size, eval_size=eval_size, resolution=resolution)
+
+
+def _sizes(record: Mapping[str, Any]) -> tuple[int, int]:
+    return record["train_size"], record["eval_size"]
 
 
 def _p_values(test: CorrectedT | None, margin: float | None) -> list[float]:

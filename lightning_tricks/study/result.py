@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,8 @@ class StudyResult:
     def notes(self) -> list[str]:
         """What the rows are and how far they carry, in plain sentences."""
         seeds = "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
-        train_size, eval_size = (
-            (self.records[0][name] for name in ("train_size", "eval_size")) if self.records else (0, 0)
-        )
+        train_size = _range(record["train_size"] for record in self.records)
+        eval_size = _range(record["eval_size"] for record in self.records)
         percent, false = f"{100 * self.confidence:g}%", f"{100 * (1 - self.confidence):.3g}%"
         against = "Differences are" + (" from the baseline," if set(self.references.values()) == {BASELINE} else "")
         notes = [
@@ -90,7 +89,7 @@ class StudyResult:
                 "difference; other diverged runs count with the metric that they ended with."
             )
         if self.missing:
-            notes.append(f"{len(self.missing)} runs are not finished yet; rows rest on the seeds that are.")
+            notes.append(f"Runs not finished yet: {len(self.missing)}; rows rest on the seeds that are.")
         return notes
 
     def table_csv(self) -> str:
@@ -137,6 +136,11 @@ class StudyResult:
         for name, content in files.items():
             write_atomically(directory / name, content)
         return [directory / name for name in files]
+
+
+def _range(sizes: Iterable[int]) -> str:
+    ends = sorted(set(sizes))
+    return " to ".join(str(end) for end in (ends if len(ends) < 2 else (ends[0], ends[-1]))) or "no"
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,5 +26,5 @@ def result(*, num_seeds=10, margin=0.01, part="validation", mode="max", arms=Non
                 records[-1] |= {"value": math.nan, "diverged": True}
     settings = {"question": "screen", "num_seeds": num_seeds, "metric": "val_acc", "arms": {"mixup": [{"alpha": 0.2}]}}
     references = dict.fromkeys([name for name in shifts if name != "baseline"], "baseline")
-    fields = {"missing": [], "settings": settings, "references": references, "confidence": 0.95}
-    return StudyResult(records=records, part=part, mode=mode, margin=margin, **(fields | kwargs))
+    fields = {"records": records, "missing": [], "settings": settings, "references": references, "confidence": 0.95}
+    return StudyResult(part=part, mode=mode, margin=margin, **(fields | kwargs))

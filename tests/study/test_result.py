@@ -45,7 +45,11 @@ def test_notes_say_what_the_numbers_are():
     assert "smaller is better" in notes
     assert "at most 10% of" in notes
     assert "not read" not in notes
-    assert "1 runs are not finished yet" in notes
+    assert "Runs not finished yet: 1;" in notes
+    records = result().records
+    other = records[0] | {"seed": 99, "train_size": 1080, "eval_size": 357}
+    varied = " ".join(result(records=[*records, other]).notes())
+    assert "(357 to 360 samples; trained on 1077 to 1080)" in varied
     several = result(references={"mixup": "baseline", "cutmix": "mixup"})
     assert "Differences are paired by seed" in " ".join(several.notes())
     assert "Diverged" not in " ".join(result(arms=["baseline", "mixup"]).notes())

@@ -41,7 +41,7 @@ def isolated_generators() -> Iterator[None]:
 
 @contextmanager
 def keyboard_interrupt_stays_one() -> Iterator[None]:
-    """After Ctrl-C Lightning ignores further ones and exits the process; the caller shall decide that."""
+    """After Ctrl-C Lightning shuts down and exits the process, at times deaf to further ones; the caller shall decide."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -190,16 +190,19 @@ def test_a_run_prints_nothing(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_ctrl_c_stays_a_keyboard_interrupt():
-    class Interrupted(Module):
-        def training_step(self, batch, batch_idx):
-            os.kill(os.getpid(), signal.SIGINT)
-            return super().training_step(batch, batch_idx)
+@pytest.mark.parametrize("place", ["training_step", "validation_step", "setup"])
+def test_ctrl_c_stays_a_keyboard_interrupt(place):
+    def interrupted(self, *args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return getattr(Module, place)(self, *args, **kwargs)
 
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(module=Interrupted)
+        run(module=type("Interrupted", (Module,), {place: interrupted}))
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_exit_of_the_users_stays_one():
     with pytest.raises(SystemExit, match="stopped by the user's code"):
         run(Arm(lambda: (_ for _ in ()).throw(SystemExit("stopped by the user's code"))))
 

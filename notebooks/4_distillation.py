@@ -63,8 +63,8 @@ taught = student()
 print(f"student taught: {train(taught, epochs=8, callbacks=[Distillation(teacher.net, temperature=4.0)]):.3f}")
 
 # %% [markdown]
-# What the teacher tells beyond the label: its predictions for some images, softened by the temperature T. At T = 1
-# they are nearly the label; at T = 4 they show which digits an image resembles.
+# What the teacher tells beyond the label: its predictions for the four images of which it is least sure. Divided by the
+# temperature T, the logits also show the digits that an image resembles a little.
 
 # %%
 digits = DigitsDataModule()

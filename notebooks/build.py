@@ -5,6 +5,7 @@ A source is a Python file whose cells begin with ``# %%``, or with ``# %% [markd
 """
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -38,7 +39,9 @@ def read_source(path: Path) -> nbformat.NotebookNode:
 def run(notebook: nbformat.NotebookNode, *, folder: Path) -> nbformat.NotebookNode:
     """Runs a notebook from top to bottom in a folder; a cell that fails is an error."""
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=_TIMEOUT, record_timing=False, resources=resources).execute()
+    # A bar of the notebook's own is not wanted in a kept output, nor is the advice to install it.
+    environment = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"}
+    NotebookClient(notebook, timeout=_TIMEOUT, record_timing=False, resources=resources).execute(env=environment)
     for cell in notebook.cells:
         cell.metadata.clear()
     notebook.metadata.language_info = {"name": "python"}

@@ -41,7 +41,7 @@ def isolated_generators() -> Iterator[None]:
 
 @contextmanager
 def keyboard_interrupt_stays_one() -> Iterator[None]:
-    """After Ctrl-C Lightning shuts down and exits the process, at times deaf to further ones; the caller shall decide."""
+    """After Ctrl-C Lightning exits the process, at times deaf to further ones; the caller shall decide that."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -11,10 +11,11 @@ from torchvision.models import resnet50
 
 from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup, RandomChoice, RandomErasing
 from tests.plain import PlainModule
-from tests.registry import BATCH_TRICKS
+from tests.registry import BATCH_TRICKS, LABEL_TRICKS
 
 N, C, H, W = 6, 3, 16, 12
-KERNELS = {name: make for name, make in BATCH_TRICKS.items() if "Augment" not in name}  # which runs others' transforms
+TRICKS = BATCH_TRICKS | LABEL_TRICKS
+KERNELS = {name: make for name, make in TRICKS.items() if "Augment" not in name}  # which runs others' transforms
 gpu = pytest.mark.gpu
 without_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -25,7 +25,7 @@ from lightning_tricks import (
     StepDecay,
 )
 from tests.plain import PlainModule, image_loader
-from tests.registry import BATCH_TRICKS
+from tests.registry import BATCH_TRICKS, LABEL_TRICKS
 
 SIZE, EPOCHS, BATCHES = (16, 12), 2, 5
 LR_TRICKS = {
@@ -37,7 +37,7 @@ LR_TRICKS = {
     "StepDecay": lambda: [StepDecay(every_steps=3)],
     "PolynomialDecay": lambda: [PolynomialDecay()],
 }
-TRICKS = {name: (lambda make=make: [make()]) for name, make in BATCH_TRICKS.items()} | LR_TRICKS
+TRICKS = {name: (lambda make=make: [make()]) for name, make in (BATCH_TRICKS | LABEL_TRICKS).items()} | LR_TRICKS
 
 
 class Module(PlainModule):

@@ -12,16 +12,17 @@ from jsonargparse import ArgumentParser
 
 from lightning_tricks import BatchTrick, SoftTarget
 from tests.plain import PlainModule, image_loader
-from tests.registry import BATCH_TRICKS, MIXING_TRICKS
+from tests.registry import BATCH_TRICKS, LABEL_TRICKS, MIXING_TRICKS
 
 N, C, H, W = 6, 3, 16, 12
 IMAGES = torch.rand(N, C, H, W, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3, 4, 0])
 FLOATING = {"Mixup", "Mixup per sample", "RandomErasing with noise", "RandomChoice"}
-every_trick = pytest.mark.parametrize("make", BATCH_TRICKS.values(), ids=BATCH_TRICKS.keys())
-every_kernel = pytest.mark.parametrize(
-    "make", [make for name, make in BATCH_TRICKS.items() if "Augment" not in name], ids=lambda make: make().name
-)
+EVERY_TRICK = BATCH_TRICKS | LABEL_TRICKS
+KERNELS = {name: make for name, make in EVERY_TRICK.items() if "Augment" not in name}
+every_trick = pytest.mark.parametrize("make", EVERY_TRICK.values(), ids=EVERY_TRICK.keys())
+every_image_trick = pytest.mark.parametrize("make", BATCH_TRICKS.values(), ids=BATCH_TRICKS.keys())
+every_kernel = pytest.mark.parametrize("make", KERNELS.values(), ids=KERNELS.keys())
 Point = namedtuple("Point", ["image", "label"])
 
 
@@ -35,11 +36,12 @@ class Record:
 def test_something_happens_and_nothing_is_written_to(make):
     images, labels = IMAGES.clone(), LABELS.clone()
     versions = images._version, labels._version
-    new_images, _ = make()((images, labels), rng=0)
+    new_images, target = make()((images, labels), rng=0)
+    assert isinstance(target, SoftTarget) or make().name not in LABEL_TRICKS
     assert (images._version, labels._version) == versions
     assert torch.equal(images, IMAGES)
     assert torch.equal(labels, LABELS)
-    assert not torch.equal(new_images, images)
+    assert torch.equal(new_images, images) is (make().name in LABEL_TRICKS)
     assert new_images.shape == images.shape
 
 
@@ -54,7 +56,7 @@ def test_nothing_global_is_drawn_from(make):
     assert torch.initial_seed() == seed
 
 
-@every_trick
+@every_image_trick
 def test_the_same_rng_gives_the_same_batch_and_another_gives_another(make):
     def result(seed):
         return make()((IMAGES, LABELS), rng=seed)[0]
@@ -142,7 +144,7 @@ def test_p_zero_leaves_the_images(make):
     assert torch.equal(hard, LABELS)
 
 
-@every_trick
+@every_image_trick
 def test_epochs_outside_the_window_leave_the_images(make):
     trick = make(start_epoch=2, stop_epoch=3)
     rng = np.random.default_rng
@@ -192,10 +194,12 @@ def test_a_module_trains_with_it_and_a_resumed_run_draws_the_same(make, make_tra
     resumed = fit(3, tmp_path / "end.ckpt")
     assert len(resumed) == 4
     assert all(torch.equal(images, original) for images, original in zip(resumed, whole[2:], strict=True))
-    assert not torch.equal(whole[0], whole[2])
+    assert torch.equal(whole[0], whole[2]) is (make().name in LABEL_TRICKS)
 
 
 YAML = {
+    "LabelSmoothing": {"label_smoothing": 0.2, "spread": "others"},
+    "Distillation": {"teacher": {"class_path": "tests.registry.Brightness"}, "temperature": 2.0},
     "Mixup": {"alpha": 0.4, "labels": "sample", "p": 0.5},
     "CutMix": {"per_sample": True, "input_key": "image", "target_key": "label"},
     "RICAP": {"beta": 0.5, "labels": "dense", "num_classes": 10},
@@ -221,13 +225,13 @@ def test_every_trick_can_be_configured_in_yaml(name, arguments):
     (trick,) = parser.instantiate(config).callbacks
     assert type(trick).__name__ == name
     for argument, value in arguments.items():
-        if argument not in ("transform", "tricks", "weights"):
+        if argument not in ("transform", "tricks", "weights", "teacher", "temperature"):
             kept = getattr(trick, argument)
             assert (list(kept) if isinstance(kept, tuple) else kept) == value
 
 
 def test_every_trick_is_in_the_yaml_table():
-    assert set(YAML) == {make().name for make in BATCH_TRICKS.values()}
+    assert set(YAML) == {make().name for make in EVERY_TRICK.values()}
 
 
 @pytest.mark.parametrize("make", MIXING_TRICKS.values(), ids=MIXING_TRICKS.keys())
@@ -266,7 +270,7 @@ def test_untouched_batches_carry_as_many_labels(make):
     assert len(touched.components) == len(untouched.components) == make().num_components
 
 
-@every_trick
+@every_image_trick
 def test_three_dimensional_images_are_refused_by_all_but_mixup(make):
     trick = make()
     if trick.name in ("Mixup", "RandomChoice"):

@@ -39,8 +39,8 @@ def read_source(path: Path) -> nbformat.NotebookNode:
 def run(notebook: nbformat.NotebookNode, *, folder: Path) -> nbformat.NotebookNode:
     """Runs a notebook from top to bottom in a folder; a cell that fails is an error."""
     resources = {"metadata": {"path": str(folder)}}
-    # A bar of the notebook's own is not wanted in a kept output, nor is the advice to install it.
-    environment = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found"}
+    # The advice to install a progress bar has no place in a kept output; the nets are too small for a second thread.
+    environment = os.environ | {"PYTHONWARNINGS": "ignore:IProgress not found", "OMP_NUM_THREADS": "1"}
     NotebookClient(notebook, timeout=_TIMEOUT, record_timing=False, resources=resources).execute(env=environment)
     for cell in notebook.cells:
         cell.metadata.clear()

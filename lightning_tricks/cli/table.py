@@ -19,8 +19,8 @@ def comparison_table(result: StudyResult) -> Table:
     """
     interval = f"{100 * result.confidence:g}% interval"
     table = Table("arm", "acc. %", "diff.", interval, "verdict", "s/run", "MB", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in (1, 2, 3, 5, 6):
-        table.columns[column].justify = "right"
+    for column in (0, 1, 2, 3, 5, 6):
+        table.columns[column].justify = "right" if column else "left"
         table.columns[column].no_wrap = True
     for row in result.rows:
         paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)

@@ -52,11 +52,12 @@ def test_a_diverged_arm_and_an_unknown_memory():
 
 
 def test_numbers_stay_whole_on_a_narrow_terminal():
-    _, result = lines({"baseline": [0.98, 0.97, 0.99], "mixup": [0.985, 0.98, 0.99]})
+    _, result = lines({"baseline": [0.98, 0.97, 0.99], "label_smoothing": [0.985, 0.98, 0.99]})
     console = Console(width=80)
     with console.capture() as capture:
         console.print(comparison_table(result))
     text = capture.get()
     row = result.rows[1]
     assert f"{100 * row.low:+.2f} to {100 * row.high:+.2f}" in text
+    assert " label_smoothing " in text
     assert "…" not in text

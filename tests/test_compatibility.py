@@ -1,4 +1,4 @@
-"""The tricks beside what else a Trainer can be told; each test is a cell of the matrix in docs/compatibility.md."""
+"""The tricks beside what else a Trainer can be told; each test is a cell of the matrix in README.md."""
 
 import math
 import os

@@ -25,17 +25,8 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
         >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), trick="cutout").int().tolist()
         [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """
-    if images.ndim < 3:
-        raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+    boxes = checked_boxes(boxes, images=images, trick=trick).to(images.device, non_blocking=True)
     n, (height, width) = len(images), images.shape[-2:]
-    boxes = torch.as_tensor(boxes).to(images.device, non_blocking=True)
-    if boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool:
-        raise TypeError(f"{trick} needs boxes of integers, but got {boxes.dtype}")
-    if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:
-        raise ValueError(
-            f"{trick} needs one box (top, left, height, width) an image, for {n} images, "
-            f"but got boxes of shape {tuple(boxes.shape)}"
-        )
     start, extent = boxes[..., :2], boxes[..., 2:]
     stop = start + extent
     row = torch.arange(height, device=images.device)
@@ -47,3 +38,19 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
     if boxes.ndim == 3:
         mask = mask[:, 0] if mask.shape[1] == 1 else mask.any(dim=1)
     return mask.view(n, *[1] * (images.ndim - 3), height, width)
+
+
+def checked_boxes(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tensor:
+    """Returns the boxes as a tensor, where they lie; see :func:`box_mask` for what is needed and what is raised."""
+    n = len(images)
+    if images.ndim < 3:
+        raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+    boxes = torch.as_tensor(boxes)
+    if boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool:
+        raise TypeError(f"{trick} needs boxes of integers, but got {boxes.dtype}")
+    if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:
+        raise ValueError(
+            f"{trick} needs one box (top, left, height, width) an image, for {n} images, "
+            f"but got boxes of shape {tuple(boxes.shape)}"
+        )
+    return boxes

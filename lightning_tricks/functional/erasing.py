@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.functional.box_mask import box_mask
+from lightning_tricks.functional.box_mask import box_mask, checked_boxes
 
 
 def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence[float] | Tensor, trick: str) -> Tensor:
@@ -32,8 +32,34 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
         >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, trick="cutout").tolist()
         [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
     """
+    boxes = checked_boxes(boxes, images=images, trick=trick)
+    fill = _fill(value, images, trick)
+    if _pays_one_by_one(images, boxes):
+        return _erase_one_by_one(images, boxes, fill)
     mask = box_mask(boxes, images=images, trick=trick)
-    return torch.where(mask, _fill(value, images, trick), images, out=torch.empty_like(images))
+    return torch.where(mask, fill, images, out=torch.empty_like(images))
+
+
+_LARGE_IMAGE = 2**16  # bytes
+
+
+def _pays_one_by_one(images: Tensor, boxes: Tensor) -> bool:
+    """On the CPU torch's ``where`` is not vectorised: for large images a loop over the boxes costs less."""
+    on_cpu = images.device.type == boxes.device.type == "cpu"
+    differentiable = images.requires_grad and torch.is_grad_enabled()
+    return on_cpu and not differentiable and len(images) > 0 and images[0].nbytes >= _LARGE_IMAGE
+
+
+def _erase_one_by_one(images: Tensor, boxes: Tensor, fill: Tensor) -> Tensor:
+    erased = images.clone()
+    for image, source, holes in zip(
+        erased, fill.expand_as(images), boxes.view(len(images), -1, 4).tolist(), strict=True
+    ):
+        for top, left, height, width in holes:
+            rows = slice(max(top, 0), max(top + height, 0))
+            columns = slice(max(left, 0), max(left + width, 0))
+            image[..., rows, columns] = source[..., rows, columns]
+    return erased
 
 
 def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -> Tensor:

@@ -49,3 +49,25 @@ def test_refuses_noise_of_another_shape(shape):
 def test_is_not_differentiable():
     with pytest.raises(RuntimeError, match="automatic differentiation"):
         erase(torch.zeros(2, 3, 4, 5, requires_grad=True), boxes=BOXES, value=0.0, trick="cutout")
+
+
+@pytest.mark.parametrize("value", [2.0, (1.0, 2.0, 3.0), "noise"])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_large_images_on_the_cpu_are_erased_one_by_one_with_the_same_result(monkeypatch, value, memory_format):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 90, 100, generator=generator).contiguous(memory_format=memory_format)
+    boxes = torch.randint(-20, 80, (3, 4, 4), generator=generator)
+    boxes[..., 2:].clamp_(min=0)
+    value = torch.rand(images.shape, generator=generator) if value == "noise" else value
+    one_by_one = erase(images, boxes=boxes, value=value, trick="cutout")
+    monkeypatch.setattr("lightning_tricks.functional.erasing._LARGE_IMAGE", 2**30)
+    by_mask = erase(images, boxes=boxes, value=value, trick="cutout")
+    expected = images.clone()
+    for i, row, column in np.ndindex(3, 90, 100):
+        for top, left, height, width in boxes[i].tolist():
+            if top <= row < top + height and left <= column < left + width:
+                noise = value[i, :, row, column] if isinstance(value, torch.Tensor) else torch.tensor(value)
+                expected[i, :, row, column] = noise
+    assert torch.equal(one_by_one, expected)
+    assert torch.equal(by_mask, expected)
+    assert one_by_one.is_contiguous(memory_format=memory_format)

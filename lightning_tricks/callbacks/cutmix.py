@@ -8,34 +8,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.cutmix import cutmix, cutmix_box
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CutMixParams(MixParams):
-    """What :class:`CutMix` has drawn.
+class CutMixParams(PairParams):
+    """What :class:`CutMix` has drawn; λ is the share of the pixels outside the box.
 
     Attributes:
         box: ``(top, left, height, width)`` in pixels: integers (4,), or (N, 4), one box an image.
-        lam: share of the pixels outside the box: a number, or an array (N,).
-        shift: the partner of sample i is sample (i + shift) mod N.
     """
 
     box: np.ndarray
-    lam: float | np.ndarray
-    shift: int
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """The sample itself and its partner."""
-        return (0, self.shift)
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """λ and 1 − λ."""
-        return (self.lam, 1 - self.lam)
 
 
 class CutMix(MixingTrick):

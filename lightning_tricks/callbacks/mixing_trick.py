@@ -39,6 +39,29 @@ class MixParams(BatchParams):
         raise NotImplementedError
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairParams(MixParams):
+    """What a trick has drawn that mixes each sample with one partner.
+
+    Attributes:
+        lam: weight of the original sample in [0, 1]: a number, or an array (N,), one a sample.
+        shift: the partner of sample i is sample (i + shift) mod N.
+    """
+
+    lam: float | np.ndarray
+    shift: int
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The sample itself and its partner."""
+        return (0, self.shift)
+
+    @property
+    def weights(self) -> tuple[float | np.ndarray, ...]:
+        """λ and 1 − λ."""
+        return (self.lam, 1 - self.lam)
+
+
 class MixingTrick(BatchTrick):
     """A batch trick after which a sample has several labels, with weights.
 

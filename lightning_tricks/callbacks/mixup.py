@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,32 +10,13 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe
 from lightning_tricks.callbacks.detection import join_rows, rows_of
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.mixup import mixup
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class MixupParams(MixParams):
-    """What :class:`Mixup` has drawn.
-
-    Attributes:
-        lam: weight of the original sample in [0, 1]: a number, or an array (N,), one a sample.
-        shift: the partner of sample i is sample (i + shift) mod N.
-    """
-
-    lam: float | np.ndarray
-    shift: int
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """The sample itself and its partner."""
-        return (0, self.shift)
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """λ and 1 − λ."""
-        return (self.lam, 1 - self.lam)
+class MixupParams(PairParams):
+    """What :class:`Mixup` has drawn."""
 
 
 class Mixup(MixingTrick):

@@ -121,7 +121,7 @@ def test_labels_and_draws_are_written_at_the_images():
     params = cutmix_params(images, labels)
     for i, axes in enumerate(cutmix):
         top, left, height, width = params.box[i]
-        label, box, lam = axes.get_xlabel().split("\n")
+        label, lam, box = axes.get_xlabel().split("\n")
         own, partner = NAMES[i], NAMES[(i + params.shift) % 3]
         pairs = sorted([(params.lam[i], own), (1 - params.lam[i], partner)], reverse=True)
         assert label == " · ".join(f"{name} {weight:.2f}" for weight, name in pairs if weight >= 0.005)

@@ -189,7 +189,7 @@ class BatchTrick(BatchHooks):
 
     def check_images(self, images: Tensor) -> None:
         """Raises for images that the trick cannot take; most need a batch of images with height and width."""
-        if images.ndim < 4 or 0 in images.shape[-2:]:
+        if images.ndim < 4 or 0 in images.shape[1:]:
             raise ValueError(f"{self.name} needs images of shape (N, C, H, W), but got {describe(images)}")
 
     def check_target(self, target: Any) -> None:

@@ -9,6 +9,7 @@ import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
+_TOLERANCE = 8 * 2**20  # bytes: the kernel counts pages processor by processor, and adds up now and then
 
 
 class Cost:
@@ -17,7 +18,8 @@ class Cost:
     Attributes:
         seconds: of wall-clock time, a GPU's queue awaited.
         peak_memory: in bytes: on a GPU what torch's allocator had given out at most, otherwise the most that the
-            process had in physical memory (Linux alone; ``None`` elsewhere). Of this process: the other ranks of a
+            process had in physical memory. ``None`` where that cannot be known: elsewhere than on Linux, and in a
+            sandbox that keeps the process from starting its peak anew. Of this process: the other ranks of a
             distributed run are not counted.
     """
 
@@ -29,9 +31,12 @@ class Cost:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        # Writing 5 starts the process's peak anew; a sandbox may forbid it, and the peak is then that since its start.
+        # Writing 5 starts the process's peak anew. A sandbox may refuse that, or take the 5 and do nothing; the peak may
+        # then be an earlier block's. It is this block's if it is no more than what the process occupies at its start.
         with suppress(OSError):
             _CLEAR.write_text("5")
+        peak, now = _process_memory("VmHWM"), _process_memory("VmRSS")
+        self._own_peak = peak is not None and now is not None and peak - now <= _TOLERANCE
         self._start = time.perf_counter()
         return self
 
@@ -43,12 +48,12 @@ class Cost:
             torch.cuda.synchronize()
             gpu_bytes = torch.cuda.max_memory_allocated()
         self.seconds = time.perf_counter() - self._start
-        self.peak_memory = gpu_bytes or _process_peak()
+        self.peak_memory = gpu_bytes or (_process_memory("VmHWM") if self._own_peak else None)
 
 
-def _process_peak() -> int | None:
+def _process_memory(name: str) -> int | None:
     with suppress(OSError):
         for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return None

@@ -31,8 +31,8 @@ class Cost:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        # Writing 5 starts the process's peak anew. A sandbox may refuse that, or take the 5 and do nothing; the peak may
-        # then be an earlier block's. It is this one's if it is no more than what the process occupies at its start.
+        # Writing 5 starts the process's peak anew. A sandbox may refuse that, or take the 5 and do nothing; the peak
+        # may then be an earlier block's. It is this one's if it is no more than what the process occupies at its start.
         with suppress(OSError):
             _CLEAR.write_text("5")
         peak, now = _process_memory("VmHWM"), _process_memory("VmRSS")

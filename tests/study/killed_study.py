@@ -59,12 +59,20 @@ def without_costs(result):
     return [{**record, "seconds": 0, "peak_memory": 0} for record in result.records]
 
 
-def kill_often(folder, num_seeds):
+def is_running(child):
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+
+def kill_often(folder, num_seeds, run_seconds):
+    """Each kill comes within a run's time after the start, or after one more run; so the study outlives them all."""
     rng, codes, redone, sizes = random.Random(0), [], 0, []
     for _ in range(KILLS):
         before = files(folder)
         child = start(folder, num_seeds)
-        time.sleep(rng.uniform(0, 0.3))
+        if rng.random() < 0.5:
+            while len(files(folder)) == len(before) and is_running(child):
+                time.sleep(0.001)
+        time.sleep(rng.uniform(0, run_seconds))
         os.kill(child, signal.SIGKILL)
         codes.append(code_of(child))
         after = files(folder)
@@ -77,7 +85,9 @@ def main(folder):
     folder, num_seeds = Path(folder), 8
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="The number of training batches")
-    report = kill_often(folder / "killed", num_seeds)
+    start_time = time.perf_counter()
+    whole = without_costs(study(None, num_seeds).run(progress=False))
+    report = kill_often(folder / "killed", num_seeds, (time.perf_counter() - start_time) / len(whole))
     report["last"] = code_of(start(folder / "killed", num_seeds))
     shards = [start(folder / "shards", num_seeds, shard=(i, 2)) for i in (1, 2)]
     report["shards"] = [code_of(child) for child in shards]
@@ -87,7 +97,6 @@ def main(folder):
     os.kill(interrupted, signal.SIGINT)
     report["interrupted"] = [code_of(interrupted), len(files(folder / "interrupted"))]
     report["resumed"] = code_of(start(folder / "interrupted", num_seeds))
-    whole = without_costs(study(None, num_seeds).run(progress=False))
     report["same"] = {
         name: without_costs(study(folder / name, num_seeds).result()) == whole
         for name in ("killed", "shards", "interrupted")

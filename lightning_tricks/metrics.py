@@ -27,6 +27,8 @@ class MixedAccuracy(Metric):
         ValueError: ``num_classes`` is below 1.
 
     Example:
+        >>> import torch
+        >>> from lightning_tricks import SoftTarget
         >>> y = SoftTarget.mix([torch.tensor([0]), torch.tensor([1])], [torch.tensor([0.75]), torch.tensor([0.25])])
         >>> MixedAccuracy(2)(torch.tensor([[2.0, 0.0]]), y)
         tensor(0.7500)

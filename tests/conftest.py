@@ -3,8 +3,8 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
+def pytest_configure(config):
+    # Here rather than in a fixture, for the examples in the package's docstrings need it too.
     torch.set_num_threads(1)
 
 

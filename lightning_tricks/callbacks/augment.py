@@ -51,6 +51,8 @@ class Augment(BatchTrick):
         ValueError: an argument is out of its range; the transform gives images of several sizes.
 
     Example:
+        >>> import torch
+        >>> from torchvision.transforms import v2
         >>> flip = Augment(v2.RandomHorizontalFlip(p=1.0))
         >>> flip((torch.arange(6.0).view(1, 1, 2, 3), torch.tensor([0])), rng=0)[0][0, 0].tolist()
         [[2.0, 1.0, 0.0], [5.0, 4.0, 3.0]]

@@ -68,6 +68,19 @@ class BatchTrick(BatchHooks):
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from lightning_tricks.callbacks.batch_trick import BatchParams
+        >>> class Negative(BatchTrick):
+        ...     uses_target = False
+        ...     def draw(self, rng, images):
+        ...         return BatchParams(active=rng.random() < self.p)
+        ...     def apply(self, params, images, target):
+        ...         return (-images if params.active else images), target
+        >>> images, labels = Negative()((torch.ones(2, 3, 8, 6), torch.arange(2)), rng=0)
+        >>> images.unique()
+        tensor([-1.])
     """
 
     uses_target: ClassVar[bool] = True

@@ -44,6 +44,7 @@ class CutMix(MixingTrick):
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
+        >>> import torch
         >>> images, target = CutMix()((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
         >>> target.hard.shape
         torch.Size([4])

@@ -45,6 +45,7 @@ class Cutout(BatchTrick):
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
+        >>> import torch
         >>> images, labels = Cutout(length=3)((torch.ones(2, 3, 8, 6), torch.arange(2)), rng=0)
         >>> bool((images == 0).any())
         True

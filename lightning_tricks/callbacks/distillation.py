@@ -53,6 +53,7 @@ class Distillation(BatchTrick):
         MisconfigurationException: at setup, the teacher and the student share parameters.
 
     Example:
+        >>> import torch
         >>> teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
         >>> images, labels = Distillation(teacher)((torch.ones(2, 3, 2, 2), torch.tensor([0, 4])))
         >>> labels.teachers

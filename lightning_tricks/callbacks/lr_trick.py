@@ -25,6 +25,7 @@ class LRTrick(Callback, ABC):
     checkpoint without them starts at its global step; at global step 0 the count starts anew.
 
     Example:
+        >>> import lightning.pytorch as pl
         >>> class Halved(LRTrick):
         ...     def factor(self, step):
         ...         return 0.5

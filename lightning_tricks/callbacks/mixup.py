@@ -40,6 +40,7 @@ class Mixup(MixingTrick):
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
+        >>> import torch
         >>> images, target = Mixup(alpha=1.0)((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
         >>> target.probabilities(num_classes=4).sum(1)
         tensor([1., 1., 1., 1.])

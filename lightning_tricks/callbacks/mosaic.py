@@ -65,6 +65,7 @@ class Mosaic(MixingTrick):
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
+        >>> import torch
         >>> images, target = Mosaic()((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
         >>> len(target.components)
         4

@@ -29,6 +29,8 @@ class RandomChoice(BatchTrick):
         ValueError: an argument is out of its range, or is one that belongs to the parts or to the choice.
 
     Example:
+        >>> import torch
+        >>> from lightning_tricks import CutMix, Mixup
         >>> choice = RandomChoice([Mixup(alpha=0.2), CutMix()], weights=[1, 3])
         >>> images, target = choice((torch.rand(4, 3, 8, 6), torch.arange(4)), rng=0)
         >>> len(target.components)

@@ -52,6 +52,7 @@ class RandomErasing(BatchTrick):
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
+        >>> import torch
         >>> images, labels = RandomErasing(p=1.0)((torch.ones(2, 3, 8, 6), torch.arange(2)), rng=0)
         >>> bool((images == 0).any())
         True

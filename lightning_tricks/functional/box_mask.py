@@ -22,6 +22,7 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
         ValueError: if ``images`` has fewer than three dimensions, or the boxes another shape.
 
     Example:
+        >>> import torch
         >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), trick="cutout").int().tolist()
         [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """

@@ -75,6 +75,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
         RuntimeError: by torch, if ``images`` requires a gradient while gradients are on, with one box an image.
 
     Example:
+        >>> import torch
         >>> images = torch.arange(2).view(2, 1, 1, 1).expand(2, 1, 2, 3)
         >>> cutmix(images, box=(0, 1, 1, 2))[0, 0].tolist()
         [[0, 1, 1], [0, 0, 0]]

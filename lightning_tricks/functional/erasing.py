@@ -29,6 +29,7 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
             gradient while gradients are on.
 
     Example:
+        >>> import torch
         >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, trick="cutout").tolist()
         [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
     """

@@ -56,6 +56,7 @@ def soft_cross_entropy(
         ValueError: if the shapes do not fit, or an argument is out of range.
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
         >>> labels = torch.tensor([[0, 1], [1, 0]])
         >>> weights = torch.tensor([[0.75, 0.5], [0.25, 0.5]])
@@ -109,6 +110,7 @@ def distillation_loss(
         ValueError: if the student and the teacher disagree in shape, or an argument is out of range.
 
     Example:
+        >>> import torch
         >>> z = torch.tensor([[1.0, 2.0, 3.0]])
         >>> distillation_loss(z, z, kl=True)
         tensor(0.)

@@ -32,6 +32,7 @@ def mixup(images: Tensor, *, lam: float | Tensor | np.ndarray, shift: int = 1) -
         RuntimeError: by torch, if ``images`` requires a gradient while gradients are on.
 
     Example:
+        >>> import torch
         >>> mixup(torch.tensor([[0.0], [4.0], [8.0]]), lam=0.75).flatten().tolist()
         [1.0, 5.0, 6.0]
 

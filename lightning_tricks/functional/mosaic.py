@@ -42,6 +42,7 @@ def mosaic(
             shifts, or the interpolation is unknown.
 
     Example:
+        >>> import torch
         >>> images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 2, 3)
         >>> mosaic(images, centre=(1, 2), shifts=(0, 1, 2, 3))[0, 0].tolist()
         [[0.0, 0.0, 1.0], [2.0, 2.0, 3.0]]
@@ -121,6 +122,7 @@ def mosaic_boxes(
             the image.
 
     Example:
+        >>> import torch
         >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 8.0, 2.0]])
         >>> moved, kept = mosaic_boxes(boxes, quadrant=1, centre=(4, 4), size=(8, 8))
         >>> moved.tolist(), kept.tolist()

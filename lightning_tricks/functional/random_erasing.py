@@ -44,6 +44,7 @@ def random_erasing_boxes(
         ValueError: if ``scale``, ``ratio``, ``ratio_sampling`` or ``attempts`` is out of range.
 
     Example:
+        >>> import numpy as np
         >>> random_erasing_boxes(np.random.default_rng(0), n=2, size=(8, 12), scale=(0.25, 0.25), ratio=(1, 1)).shape
         (2, 4)
 

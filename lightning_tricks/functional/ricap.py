@@ -33,6 +33,7 @@ def ricap(
             outside it, or there are not four offsets and four shifts.
 
     Example:
+        >>> import torch
         >>> images = torch.arange(4).view(4, 1, 1).expand(4, 2, 3)
         >>> ricap(images, boundary=(1, 2), offsets=[(0, 0)] * 4, shifts=(0, 1, 2, 3))[0].tolist()
         [[0, 0, 1], [2, 2, 3]]

@@ -45,6 +45,7 @@ class BatchPreview(pl.Callback):
             ``pip install lightning-tricks[cli]``.
 
     Example:
+        >>> import lightning.pytorch as pl
         >>> trainer = pl.Trainer(callbacks=[BatchPreview(max_images=4)], logger=False)
     """
 

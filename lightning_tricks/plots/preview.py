@@ -93,6 +93,7 @@ def preview(
         ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
 
     Example:
+        >>> import torch
         >>> from lightning_tricks import CutMix, Mixup
         >>> figure = preview([Mixup(alpha=1.0), CutMix()], (torch.rand(4, 3, 8, 6), torch.arange(4)))
         >>> [axes.get_ylabel().split()[0] for axes in figure.axes[::4]]

@@ -28,6 +28,7 @@ class SoftTarget(WeightedLabels):
     gradients on or off, compiled or not. Made by :meth:`mix`, :meth:`smooth` and :meth:`distil`.
 
     Example:
+        >>> import torch
         >>> import torch.nn.functional as F
         >>> y = SoftTarget.mix([torch.tensor([0, 1]), torch.tensor([1, 1])], [torch.tensor(0.75), torch.tensor(0.25)])
         >>> F.cross_entropy(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), y)

@@ -26,6 +26,7 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
         SoftTargetError: if ``y`` is a SoftTarget that was cast to floating point.
 
     Example:
+        >>> import torch
         >>> soft_labels(torch.tensor([1, 0]), 3)
         tensor([[0., 1., 0.],
                 [1., 0., 0.]])
@@ -56,6 +57,8 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
         ValueError: if the criterion returns neither one loss a position nor the mean or sum over the samples.
 
     Example:
+        >>> import torch
+        >>> from lightning_tricks import SoftTarget
         >>> y = SoftTarget.mix([torch.tensor([0]), torch.tensor([1])], [torch.tensor([0.75]), torch.tensor([0.25])])
         >>> mixed_loss(torch.nn.MultiMarginLoss(), torch.tensor([[2.0, 0.0]]), y)
         tensor(0.3750)

@@ -59,11 +59,15 @@ class Ablation:
             another study.
 
     Example:
-        >>> from lightning_tricks.study import Ablation, Arm
-        >>> arms = {"mixup": Arm(lambda: [Mixup()])}  # doctest: +SKIP
-        >>> study = Ablation(Net, Data, arms, num_seeds=10, directory="study")  # doctest: +SKIP
-        >>> study.run().write("study")  # doctest: +SKIP
-        >>> study.confirm("mixup").rows[1].verdict  # doctest: +SKIP
+        >>> from lightning_tricks import Arm, Mixup
+        >>> from lightning_tricks.cli.classifier import Classifier
+        >>> from lightning_tricks.cli.digits import DigitsDataModule
+        >>> arms = {"mixup": Arm(lambda: [Mixup()])}
+        >>> study = Ablation(Classifier, DigitsDataModule, arms, num_seeds=2, max_epochs=1)
+        >>> [(row.arm, row.verdict) for row in study.run().rows]
+        [('baseline', ''), ('mixup', 'not shown with 2 seeds')]
+        >>> study.confirm("mixup", num_seeds=1).part
+        'test'
     """
 
     def __init__(

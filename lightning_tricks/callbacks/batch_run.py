@@ -15,25 +15,26 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 
 from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
-from lightning_tricks.callbacks.randomness import batch_generator
+from lightning_tricks.callbacks.randomness import BatchRandomness
 
 Observer = Callable[[Any, Any, "list[tuple[BatchHooks, Any]]"], None]
 
 
-def in_order(tricks: Sequence[BatchHooks]) -> list[tuple[BatchHooks, int]]:
-    """Returns the tricks in the order in which they apply, each with its ordinal among those of its class."""
+def in_order(tricks: Sequence[BatchHooks], *, seed: int, rank: int) -> list[tuple[BatchHooks, BatchRandomness]]:
+    """Returns the tricks in the order in which they apply, each with what it draws from.
+
+    Args:
+        tricks: in the order of the callback list.
+        seed: the run's; a trick's own seed goes before it.
+        rank: the global rank of the process.
+    """
     seen: Counter[str] = Counter()
     ordered = []
     for trick in sorted(tricks, key=lambda trick: trick.comes_last):
-        ordered.append((trick, seen[trick.name]))
+        own = seed if trick.seed is None else trick.seed
+        ordered.append((trick, BatchRandomness(own, name=trick.name, ordinal=seen[trick.name], rank=rank)))
         seen[trick.name] += 1
     return ordered
-
-
-def generator_of(trick: BatchHooks, ordinal: int, *, seed: int, rank: int, batch: int) -> np.random.Generator:
-    """Returns what a trick draws from for one batch; its own seed goes before the run's."""
-    own = seed if trick.seed is None else trick.seed
-    return batch_generator(own, name=trick.name, ordinal=ordinal, rank=rank, batch=batch)
 
 
 class BatchRun:
@@ -56,12 +57,16 @@ class BatchRun:
             )
         self.trainer = trainer
         self.tricks = tricks
-        self.seed = seed
+        self.start_draws(seed)
         self.observer: Observer | None = None
         self._armed = False
         self._made: Any = None
         self._patch = MethodPatch(pl_module, "training_step", self._step)
         self._patch.install()
+
+    def start_draws(self, seed: int) -> None:
+        """Lets every batch from now on be drawn as in a run with this seed."""
+        self._ordered = in_order(self.tricks, seed=seed, rank=self.trainer.global_rank)
 
     def check_loaders(self) -> None:
         """Refuses the batches of several loaders, unless every trick was told where to look."""
@@ -101,12 +106,11 @@ class BatchRun:
         return training_step(*bound, **kwargs)
 
     def _rewrite(self, given: Any) -> Any:
-        trainer = self.trainer
-        batches_completed = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        epoch = self.trainer.current_epoch
+        batches_completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
         batch, drawn = given, []
-        for trick, ordinal in in_order(self.tricks):
-            rng = generator_of(trick, ordinal, seed=self.seed, rank=trainer.global_rank, batch=batches_completed)
-            batch, params = trick.rewrite(batch, rng, epoch=trainer.current_epoch)
+        for trick, randomness in self._ordered:
+            batch, params = trick.rewrite(batch, randomness.at(batches_completed), epoch=epoch)
             drawn.append((trick, params))
         observer, self.observer = self.observer, None
         if observer is not None:
@@ -200,7 +204,8 @@ class BatchHooks(pl.Callback):
         """Takes the seed of the run that is resumed."""
         entry = read_entry(checkpoint, "batch")
         if self._run is not None and entry is not None:
-            self._run.seed = self._run_seed = entry["seed"]
+            self._run_seed = entry["seed"]
+            self._run.start_draws(self._run_seed)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Puts the module's own ``training_step`` back."""

@@ -13,9 +13,10 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe, find_input, find_target, get_at, is_detection
-from lightning_tricks.callbacks.batch_run import generator_of, in_order
+from lightning_tricks.callbacks.batch_run import in_order
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.callbacks.random_choice import RandomChoice
+from lightning_tricks.callbacks.randomness import BatchRandomness
 from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots.captions import (
     ClassNames,
@@ -105,21 +106,21 @@ def preview(
         seed = int(rng.integers(2**63))
     else:
         seed = check_integer("preview", "rng", rng, low=0)
-    tricks = in_order([callback for callback in callbacks if isinstance(callback, BatchTrick)])
-    rows = each_alone(tricks, batch, seed=seed)
+    tricks = in_order([callback for callback in callbacks if isinstance(callback, BatchTrick)], seed=seed, rank=0)
+    rows = each_alone(tricks, batch)
     if len(tricks) > 1:
         new = batch
-        for trick, ordinal in tricks:
-            new, _ = trick.rewrite(new, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
+        for trick, randomness in tricks:
+            new, _ = trick.rewrite(new, randomness.at(0))
         rows.append(Row([", ".join(trick.name for trick, _ in tricks) + " in this order"], new, tricks[0][0]))
     return draw_rows("preview", rows, max_images=max_images, mean=mean, std=std, class_names=class_names)
 
 
-def each_alone(tricks: Sequence[tuple[Any, int]], batch: Any, *, seed: int) -> list[Row]:
+def each_alone(tricks: Sequence[tuple[Any, BatchRandomness]], batch: Any) -> list[Row]:
     """Returns a row of the originals, and one of what each trick alone makes of them."""
     rows = [Row(["original"], batch, tricks[0][0] if tricks else None)]
-    for trick, ordinal in tricks:
-        new, params = trick.rewrite(batch, generator_of(trick, ordinal, seed=seed, rank=0, batch=0))
+    for trick, randomness in tricks:
+        new, params = trick.rewrite(batch, randomness.at(0))
         rows.append(Row(margin_of(trick, params), new, trick, [params]))
     return rows
 

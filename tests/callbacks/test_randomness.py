@@ -5,19 +5,32 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_tricks.callbacks.randomness import FreeGenerator, batch_generator
+from lightning_tricks.callbacks.randomness import BatchRandomness, FreeGenerator
 
-PLACE = {"name": "Mixup", "ordinal": 0, "rank": 0, "batch": 7}
-
-
-def draw(seed=3, **changes):
-    return batch_generator(seed, **(PLACE | changes)).random(4).tolist()
+PLACE = {"name": "Mixup", "ordinal": 0, "rank": 0}
 
 
-def test_a_draw_depends_on_its_place_alone():
-    first = draw()
-    batch_generator(3, **PLACE).random(1000)
-    assert draw() == first
+def draw(seed=3, batch=7, **changes):
+    return BatchRandomness(seed, **(PLACE | changes)).at(batch).random(4).tolist()
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_draw_depends_on_its_place_alone(count):
+    randomness = BatchRandomness(3, **PLACE)
+    randomness.at(11).random(count)
+    # Of a 64-bit number the generator keeps the half that a 32-bit draw leaves over; it must not reach the next batch.
+    randomness.at(7).integers(2**31, size=count, dtype=np.int32)
+    assert randomness.at(7).random(4).tolist() == draw()
+    assert randomness.at(7).integers(2**31, size=5, dtype=np.int32).tolist() == (
+        BatchRandomness(3, **PLACE).at(7).integers(2**31, size=5, dtype=np.int32).tolist()
+    )
+
+
+def test_the_batches_take_turns_in_one_sequence():
+    randomness = BatchRandomness(3, **PLACE)
+    bits = type(randomness.at(0).bit_generator)()
+    bits.state = randomness.at(0).bit_generator.state
+    assert np.random.Generator(bits.advance(2**128 * 12345)).random() == randomness.at(12345).random()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from lightning_tricks import (
     SoftTarget,
     preview,
 )
-from lightning_tricks.callbacks.randomness import batch_generator
+from lightning_tricks.callbacks.randomness import BatchRandomness
 from lightning_tricks.plots.figure import pixels
 
 NAMES = ["cat", "dog", "cow"]
@@ -138,7 +138,7 @@ def test_labels_and_draws_are_written_at_the_images():
 
 def cutmix_params(images, labels):
     trick = CutMix(per_sample=True)
-    return trick.draw(batch_generator(0, name="CutMix", ordinal=0, rank=0, batch=0), images)
+    return trick.draw(BatchRandomness(0, name="CutMix", ordinal=0, rank=0).at(0), images)
 
 
 def test_weights_of_equal_labels_are_added_up():

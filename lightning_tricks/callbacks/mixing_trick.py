@@ -113,7 +113,7 @@ class MixingTrick(BatchTrick):
         raise NotImplementedError
 
     def draw_picks(self, rng: np.random.Generator, n: int) -> np.ndarray | None:
-        """Draws :attr:`MixParams.picks` where ``labels`` needs them."""
+        """Draws a number in [0, 1) a sample, float32, for ``labels="sample"``; otherwise ``None``."""
         return rng.random(n, dtype=np.float32) if self.labels == "sample" else None
 
     def apply(self, params: Any, images: Tensor, target: Any) -> tuple[Tensor, Any]:

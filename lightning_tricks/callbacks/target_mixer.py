@@ -12,6 +12,7 @@ from torchvision.tv_tensors import TVTensor, wrap
 
 from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.soft_target import SoftTarget
+from lightning_tricks.soft_target.tensor import is_class_index
 
 if TYPE_CHECKING:
     from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
@@ -36,7 +37,7 @@ class TargetMixer:
         weights = np.zeros((count, self.n), np.float32)
         for k, weight in enumerate(params.weights if mixing else [1.0]):
             weights[k] = weight
-        self.weights = torch.from_numpy(weights).to(images.device, non_blocking=True).unbind()
+        self.weights = torch.from_numpy(weights).to(images.device, non_blocking=True)  # (K, N)
 
     def __call__(self, target: Any) -> Any:
         """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
@@ -65,11 +66,17 @@ class TargetMixer:
                 "multi-hot labels are mixed as floating-point numbers: .float() them in the data set"
             )
         if isinstance(target, SoftTarget) or not target.is_floating_point():
-            return self._in_form(SoftTarget.mix(self._partners(target), self.weights))
+            return self._in_form(self._soft_labels(target))
         return self._weighted_sum(target) if self.mixing else target
 
     def _partners(self, target: Tensor) -> list[Tensor]:
         return [target.roll(-shift, 0) if shift else target for shift in self.shifts]
+
+    def _soft_labels(self, target: Tensor) -> SoftTarget:
+        partners = self._partners(target)
+        if target.ndim == 1 and is_class_index(target) and not isinstance(target, SoftTarget):
+            return SoftTarget(torch.stack(partners), self.weights)  # the commonest needs nothing of what mix looks at
+        return SoftTarget.mix(partners, self.weights.unbind())
 
     def _weighted_sum(self, target: Tensor) -> Tensor:
         total = torch.zeros_like(target, dtype=torch.promote_types(target.dtype, torch.float32))

@@ -44,17 +44,17 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
 _LARGE_IMAGE = 2**16  # bytes
 
 
-def _pays_one_by_one(images: Tensor, boxes: Tensor) -> bool:
+def _pays_one_by_one(images: Tensor, boxes: Tensor | np.ndarray) -> bool:
     """On the CPU torch's ``where`` is not vectorised: for large images a loop over the boxes costs less."""
-    on_cpu = images.device.type == boxes.device.type == "cpu"
+    on_cpu = images.device.type == "cpu" and (isinstance(boxes, np.ndarray) or boxes.device.type == "cpu")
     differentiable = images.requires_grad and torch.is_grad_enabled()
-    return on_cpu and not differentiable and len(images) > 0 and images[0].nbytes >= _LARGE_IMAGE
+    return on_cpu and not differentiable and images.nbytes >= len(images) * _LARGE_IMAGE > 0
 
 
-def _erase_one_by_one(images: Tensor, boxes: Tensor, fill: Tensor) -> Tensor:
+def _erase_one_by_one(images: Tensor, boxes: Tensor | np.ndarray, fill: Tensor) -> Tensor:
     erased = images.clone()
     for image, source, holes in zip(
-        erased, fill.expand_as(images), boxes.view(len(images), -1, 4).tolist(), strict=True
+        erased, fill.expand_as(images), boxes.reshape(len(images), -1, 4).tolist(), strict=True
     ):
         for top, left, height, width in holes:
             rows = slice(max(top, 0), max(top + height, 0))

@@ -49,7 +49,7 @@ def mosaic(
 
     References:
         After Bochkovskiy et al., "YOLOv4", arXiv:2004.10934, which crops its four images; here they are shown whole,
-        and :func:`ricap` is the one that crops.
+        and :func:`~lightning_tricks.functional.ricap` is the one that crops.
     """
     if images.ndim < 3:
         raise ValueError(f"mosaic needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")

@@ -4,24 +4,12 @@ import ast
 import builtins
 import dataclasses
 import doctest
-import importlib
 import inspect
-import pkgutil
 
 import pytest
 
 import lightning_tricks
-
-
-def public_names():
-    """Each name in ``__all__`` of the package and of its subpackages, once for each object."""
-    modules = [lightning_tricks]
-    for found in pkgutil.walk_packages(lightning_tricks.__path__, "lightning_tricks."):
-        if not found.name.endswith("__main__"):
-            modules.append(importlib.import_module(found.name))
-    found = [getattr(module, name) for module in modules for name in getattr(module, "__all__", [])]
-    return {f"{it.__module__}.{it.__qualname__}": it for it in found if not inspect.ismodule(it)}
-
+from tests.public_names import public_names
 
 PUBLIC = public_names()
 

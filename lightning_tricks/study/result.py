@@ -101,7 +101,7 @@ class StudyResult:
         return _csv(list(self.records[0]) if self.records else [], self.records)
 
     def figure(self) -> "Figure":
-        """The differences with their intervals; see :func:`~lightning_tricks.study.figure.plot_differences`."""
+        """The differences with their intervals, as a new matplotlib figure that belongs to no window."""
         from lightning_tricks.study.figure import plot_differences
 
         return plot_differences(self)

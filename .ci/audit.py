@@ -1,7 +1,7 @@
 """Looks the installed packages up among the known vulnerabilities; fails if there is one, or if the look-up broke.
 
-Where the service cannot be reached the look-up is left out, in so many words. pip-audit's exit status alone cannot tell: it
-is 0 too where the service knows none of the packages.
+Where the service cannot be reached the look-up is left out, in so many words. pip-audit's exit status alone cannot
+tell: it is 0 too where the service knows none of the packages.
 """
 
 import json

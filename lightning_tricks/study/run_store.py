@@ -21,9 +21,9 @@ class RunStore:
     """One JSON file a run, each written whole or not at all.
 
     A file is written under another name, flushed to the disk and renamed, so that a kill at any moment leaves either no
-    file or a whole one; several processes may write different runs into one directory. ``study.json`` holds what the
-    study is, each run carries its digest, and runs of another study are refused. A run that cannot be written (a full
-    disk) is kept in memory and written before the next one.
+    file or a whole one; several processes may write different runs into one directory. ``study.json``, written before
+    the first run, holds what the study is, each run carries its digest, and runs of another study are refused. A run
+    that cannot be written (a full disk) is kept in memory and written before the next one.
 
     Args:
         directory: is made at the first write; ``None`` keeps everything in memory.
@@ -86,6 +86,9 @@ class RunStore:
             name: of the file, without its ending.
             record: plain values, with ``arm``, ``seed``, ``trial`` and ``value``.
             write: ``False`` on all ranks but one.
+
+        Raises:
+            ValueError: if another study has been begun in the directory meanwhile.
         """
         key = record["arm"], record["seed"], record["trial"]
         self._runs[key] = record
@@ -110,6 +113,8 @@ class RunStore:
         self._flush()
 
     def _flush(self) -> None:
+        if self._unwritten:
+            self.open()
         for key, (path, record) in list(self._unwritten.items()):
             value = record["value"] if math.isfinite(record["value"]) else None
             write_atomically(path, json.dumps({**record, "value": value, "study": self.digest}, allow_nan=False))

@@ -42,15 +42,12 @@ class Runner:
             progress: whether to show on stderr how far it is.
         """
         await_other_ranks()
-        is_writer = _is_rank_zero()
-        if is_writer:
-            store.open()
         # Decided once: all ranks of a distributed run must do the same runs, and this one will write while others read.
         finished = store.finished()
         missing = [(arm, seed) for arm, seed in pairs if (arm, seed, None) not in finished]
         epochs = self.max_epochs * (1 + len(self.lr_grid or ()))
         try:
-            with StudyProgress(runs=len(missing), epochs=epochs, show=progress and is_writer) as bar:
+            with StudyProgress(runs=len(missing), epochs=epochs, show=progress and _is_rank_zero()) as bar:
                 for arm, seed in missing:
                     runs = {trial: finished.get((arm, seed, trial)) for trial in range(len(self.lr_grid or ()))}
                     self._do_one(arm, seed, runs, store, part=part, on_epoch_end=bar.epoch)

@@ -91,6 +91,13 @@ def test_an_interrupted_study_goes_on(done, tmp_path, monkeypatch):
     assert resumed.records == study().run(progress=False).records
 
 
+def test_a_study_that_could_not_start_leaves_its_directory_to_another(tmp_path):
+    with pytest.raises(ValueError, match="invalid accelerator"):
+        study(directory=tmp_path, trainer_options=CPU | {"accelerator": "cpuu"}).run(progress=False)
+    result = study(directory=tmp_path, num_seeds=1, max_epochs=1).run(progress=False)
+    assert result.missing == []
+
+
 def test_shards_do_all_and_nothing_twice(done, tmp_path):
     runs = study(directory=tmp_path)
     shares = [runs.runs(shard) for shard in ("1/4", (2, 4), "3/4", "4/4")]

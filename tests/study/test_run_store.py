@@ -76,8 +76,19 @@ def test_another_study_is_refused(tmp_path):
     store.check(STUDY)
 
 
+def test_a_directory_belongs_to_the_study_that_finished_a_run_first(tmp_path):
+    first, second = RunStore(tmp_path, STUDY | {"num_seeds": 10}), RunStore(tmp_path, STUDY)
+    first.close()
+    assert list(tmp_path.iterdir()) == []
+    run = add(second)
+    with pytest.raises(ValueError, match=r"holds another study \(num_seeds: 3 there, 10 here\)"):
+        add(first, seed=1)
+    assert list(RunStore(tmp_path, STUDY).finished().values()) == [run]
+
+
 def test_runs_of_another_study_are_refused(tmp_path):
     add(RunStore(tmp_path, STUDY | {"metric": "f1"}))
+    (tmp_path / "study.json").unlink()
     with pytest.raises(ValueError, match=r"seed-0000-arm-01-mixup\.json is not a run of this study"):
         RunStore(tmp_path, STUDY).finished()
 

@@ -47,6 +47,7 @@ class ScaledStep:
         self.count = count
         self._factor = factor
         self._is_active = is_active
+        self._factor_now = 1.0
         self._depth = 0
         self._scaled: list[_Scaled] = []
         self._shown: list[_Scaled] = []
@@ -91,6 +92,7 @@ class ScaledStep:
         if self._depth == 0:
             if not self._is_active():
                 return None
+            self._factor_now = self._factor(self.count)
             self._scale()
         # An optimizer whose step calls its parent's comes here a second time before the first step is over.
         self._depth += 1
@@ -123,9 +125,9 @@ class ScaledStep:
 
         return closure_at_nominal
 
-    @torch.no_grad()
+    # Gradients are switched off for tensors alone: with plain numbers that switch would be the dearest part of a step.
     def _scale(self) -> None:
-        factor = self._factor(self.count)
+        factor = self._factor_now
         nominal_tensors: dict[int, Tensor] = {}
         for group in self.optimizer.param_groups:
             lr = group["lr"]
@@ -135,17 +137,18 @@ class ScaledStep:
                 continue
             # A compiled or captured step reads this very tensor, so it is written to; groups may share it.
             if id(lr) not in nominal_tensors:
-                nominal_tensors[id(lr)] = lr.clone()
-                lr.mul_(factor)
+                with torch.no_grad():
+                    nominal_tensors[id(lr)] = lr.clone()
+                    lr.mul_(factor)
             self._scaled.append(_Scaled(group, lr, nominal_tensors[id(lr)], lr._version))
 
-    @torch.no_grad()
     def _restore(self) -> None:
         for group, shown, nominal, version in self._scaled:
             if isinstance(shown, Tensor):
                 # The version says whether somebody has written to it, without reading it back from the device.
                 if shown._version == version:
-                    shown.copy_(nominal)
+                    with torch.no_grad():
+                        shown.copy_(nominal)
             elif not isinstance(group["lr"], Tensor) and group["lr"] == shown:
                 group["lr"] = nominal
         self._scaled.clear()

@@ -22,6 +22,7 @@ def unknown_name(kind: str, name: str, known: Collection[str], *, more: str = ""
         >>> str(unknown_name("trick", "warp", ["mixup", "cutmix"]))
         "there is no trick 'warp'. There are: cutmix, mixup."
     """
-    nearest = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"There are: {', '.join(sorted(known))}{more}."
+    spelt = {one.lower(): one for one in known}
+    nearest = difflib.get_close_matches(name.lower(), spelt, n=1)
+    hint = f"Did you mean {spelt[nearest[0]]!r}?" if nearest else f"There are: {', '.join(sorted(known))}{more}."
     return ValueError(f"there is no {kind} {name!r}. {hint}")

@@ -1,15 +1,19 @@
 """``lightning-tricks fit``, ``validate`` and ``test``: a LightningCLI that knows the tricks and the data."""
 
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse import ArgumentError
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import lightning_tricks  # noqa: F401 - a class that is imported can be given by its name alone
 from lightning_tricks.cli import cifar, image_folder  # noqa: F401 - likewise
 from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.cli.config_errors import instantiation_error, parsing_error
 from lightning_tricks.cli.digits import DigitsDataModule
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
 
@@ -61,6 +65,8 @@ class TricksCLI(LightningCLI):
         args: the words after the command's name; ``None`` for those of the process.
 
     Raises:
+        ConfigError: if the configuration makes no Trainer, module or data.
+        DataError: if the data or the checkpoint cannot be read.
         Interrupted: after Ctrl-C.
     """
 
@@ -81,7 +87,12 @@ class TricksCLI(LightningCLI):
                 subclass_mode_data=True,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                parser_kwargs={"prog": PROG, "formatter_class": HelpFormatter, **help_of_stages},
+                parser_kwargs={
+                    "prog": PROG,
+                    "formatter_class": HelpFormatter,
+                    "exit_on_error": False,
+                    **help_of_stages,
+                },
                 args=None if args is None else list(args),
             )
         except SystemExit as stop:
@@ -98,6 +109,20 @@ class TricksCLI(LightningCLI):
             parser.set_defaults({key: {"class_path": f"{default.__module__}.{default.__name__}"}})
         for name in ("num_classes", "in_channels", "image_size"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Reads the configuration."""
+        try:
+            super().parse_arguments(parser, args)
+        except ArgumentError as error:
+            raise parsing_error(error) from None
+
+    def instantiate_classes(self) -> None:
+        """Makes the Trainer, the module and the data."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            raise instantiation_error(error) from None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

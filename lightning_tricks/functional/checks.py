@@ -41,6 +41,8 @@ def check_integer(owner: str, name: str, value: object, *, low: int) -> int:
         TypeError: ``value`` is not an integer (a bool is not).
         ValueError: ``value`` is below ``low``.
     """
+    if type(value) is int and value >= low:  # at once, for this is asked at every optimizer step
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{owner} needs {name} to be an integer, but got {value!r} of type {type(value).__name__}")
     if value < low:

@@ -79,6 +79,8 @@ def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -
         low, high = _range(images.dtype)
         if not all(float(number).is_integer() and low <= number <= high for number in numbers):
             raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")
+    if len(numbers) == 1:
+        return images.new_full((1,) * (images.ndim - 1), numbers[0])
     fill = torch.tensor(numbers, dtype=images.dtype).to(images.device, non_blocking=True)
     return fill.view(-1, *[1] * (images.ndim - 2))
 

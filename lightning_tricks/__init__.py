@@ -1,5 +1,8 @@
 """Training tricks of image classification, each one line in ``Trainer(callbacks=[...])``."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from lightning_tricks.callbacks.augment import Augment
 from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
@@ -25,10 +28,12 @@ from lightning_tricks.mixins.label_smoothing import LabelSmoothingMixin
 from lightning_tricks.optim.adabound import AdaBound
 from lightning_tricks.optim.param_groups import weight_decay_groups
 from lightning_tricks.optim.zero_gamma import zero_gamma
-from lightning_tricks.plots import BatchPreview, plot_lr, preview
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
-from lightning_tricks.study.ablation import Ablation
-from lightning_tricks.study.arm import Arm
+
+if TYPE_CHECKING:
+    from lightning_tricks.plots import BatchPreview, plot_lr, preview
+    from lightning_tricks.study.ablation import Ablation
+    from lightning_tricks.study.arm import Arm
 
 __all__ = [
     "RICAP",
@@ -69,3 +74,24 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# A third of the package, which a training that uses a trick does not need: imported when it is first asked for.
+_LATER = {
+    "Ablation": "lightning_tricks.study",
+    "Arm": "lightning_tricks.study",
+    "BatchPreview": "lightning_tricks.plots",
+    "plot_lr": "lightning_tricks.plots",
+    "preview": "lightning_tricks.plots",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
+    if f"{__name__}.{name}" in _LATER.values():
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "plots", "study"})

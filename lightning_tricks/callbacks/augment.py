@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Image, Mask, TVTensor, wrap
 
 from lightning_tricks.callbacks.batch_fields import Path, describe, get_at, is_detection, set_at
@@ -62,6 +61,9 @@ class Augment(BatchTrick):
     takes_detection: ClassVar[bool] = True
 
     def __init__(self, transform: Callable[..., Any], *, per_sample: bool = True, **shared: Any) -> None:
+        # Only here, for it takes longer to import than all the rest of this package.
+        from torchvision.transforms import v2
+
         super().__init__(**shared)
         if not callable(transform):
             raise TypeError(f"{self.name} needs a transform that can be called, but got {transform!r}")

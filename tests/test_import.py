@@ -1,0 +1,31 @@
+import subprocess
+import sys
+
+import pytest
+
+import lightning_tricks
+
+
+def loaded_by(statement):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_a_training_loads_neither_the_study_nor_the_plots_nor_other_peoples_transforms():
+    loaded = loaded_by("import lightning_tricks; from lightning_tricks import Augment, Mixup, GradualWarmup")
+    for name in ("lightning_tricks.study", "lightning_tricks.plots", "torchvision.transforms.v2", "sklearn"):
+        assert name not in loaded
+
+
+@pytest.mark.parametrize("name", ["study.Ablation", "plots.preview"])
+def test_they_are_loaded_when_they_are_asked_for(name):
+    package, _ = name.split(".")
+    assert f"lightning_tricks.{package}" in loaded_by(f"import lightning_tricks; lightning_tricks.{name}")
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in lightning_tricks.__all__:
+        assert getattr(lightning_tricks, name).__name__ == name
+    assert set(lightning_tricks.__all__) <= set(dir(lightning_tricks))
+    with pytest.raises(AttributeError, match="no attribute 'Mixupp'"):
+        _ = lightning_tricks.Mixupp

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.cli.arms import TRICKS
+from lightning_tricks.cli.config_errors import ConfigError
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
 from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.names import unknown_name
@@ -86,8 +87,9 @@ def run_command(args: Sequence[str] | None = None) -> None:
     names = (*SUBCOMMANDS, *STAGES)
     if words and not words[0].startswith("-") and words[0] not in names:
         parser.error(str(unknown_name("subcommand", words[0], names)))
+    is_stage = bool(words) and words[0] in STAGES
     try:
-        if words and words[0] in STAGES:
+        if is_stage:
             run_trainer(args)
         else:
             _run_subcommand(parser, [_underscored(word) for word in words])
@@ -95,8 +97,11 @@ def run_command(args: Sequence[str] | None = None) -> None:
         # From a loading process the message comes with that process's traceback before it.
         message = str(error).strip().splitlines()[-1]
         sys.exit(f"{PROG}: {message.rpartition('DataError: ')[2]}")
-    except (ValueError, MisconfigurationException) as error:
-        parser.error(str(error))
+    except (ConfigError, ValueError, MisconfigurationException) as error:
+        if is_stage and isinstance(error, ValueError):
+            raise  # from a module of the user's own, who needs the traceback
+        print(f"{PROG}: {error}", file=sys.stderr)
+        sys.exit(2)
     except Interrupted as stop:
         print(f"\n{PROG}: {stop}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

@@ -16,6 +16,7 @@ from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.config_errors import instantiation_error, parsing_error
 from lightning_tricks.cli.digits import DigitsDataModule
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
+from lightning_tricks.cli.image_data import DataError
 
 STAGES = {
     "fit": "Trains a module with the tricks that a YAML file or the options name.",
@@ -102,6 +103,10 @@ class TricksCLI(LightningCLI):
                 how = f"--ckpt_path {path} goes on from there" if path else "no checkpoint was written yet"
                 raise Interrupted(f"stopped; {how}") from None
             raise
+        except FileNotFoundError as error:
+            if not str(error).startswith("Checkpoint"):
+                raise
+            raise DataError(str(error)) from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the defaults, and lets the model suit the data."""
@@ -137,8 +142,13 @@ def run_trainer(args: Sequence[str] | None) -> None:
         args: the words after the command's name; ``None`` for those of the process.
 
     Raises:
+        ConfigError: if the configuration makes no Trainer, module or data.
+        DataError: if the data or the checkpoint cannot be read.
         Interrupted: after Ctrl-C.
     """
+    # As `python -m` has it: a module of one's own stands where the command is called.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     with warnings.catch_warnings():
         # Lightning 2.6 calls jsonargparse by names that jsonargparse 4.49 has replaced.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")

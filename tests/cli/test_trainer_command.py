@@ -1,3 +1,4 @@
+import contextlib
 import re
 import signal
 import sys
@@ -107,12 +108,47 @@ def test_warnings_of_ours_still_show(run):
         run("fit", trainer={"fast_dev_run": 1, "callbacks": callbacks})
 
 
-def test_a_wrong_folder_is_named(run, capsys):
-    data = {"class_path": "ImageFolderDataModule", "init_args": {"root": "nowhere"}}
-    with pytest.raises(SystemExit) as stop:
-        run("fit", data=data)
-    assert stop.value.code == 2
-    assert "  - nowhere: cannot read this folder: No such file or directory.\n" in capsys.readouterr().err
+@pytest.mark.parametrize("stage", trainer_command.STAGES)
+def test_a_wrong_folder_or_name_is_one_plain_line(stage, run, capsys):
+    with pytest.raises(SystemExit, match=r"^lightning-tricks: nowhere: cannot read this folder: No such file.*\.$"):
+        run(stage, data={"class_path": "ImageFolderDataModule", "init_args": {"root": "nowhere"}})
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        run(stage, trainer={"callbacks": [{"class_path": "Mixupp"}]})
+    assert capsys.readouterr().err == "lightning-tricks: there is no callback 'Mixupp'. Did you mean 'Mixup'?\n"
+
+
+def test_a_missing_checkpoint_is_named(run):
+    with pytest.raises(SystemExit, match=r"^lightning-tricks: Checkpoint file not found: nowhere\.ckpt$"):
+        run("validate", "--ckpt_path", "nowhere.ckpt")
+
+
+OWN = """
+from lightning_tricks.cli.classifier import Classifier
+
+class Net(Classifier):
+    def __init__(self, *, fails=None, **kwargs):
+        super().__init__(**kwargs)
+        self.fails = fails
+        if fails == "init":
+            raise KeyError("in __init__")
+
+    def training_step(self, batch, batch_idx):
+        if self.fails == "step":
+            raise ValueError("in training_step")
+        return super().training_step(batch, batch_idx)
+"""
+
+
+def test_a_module_beside_the_configuration_keeps_its_own_errors(run, tmp_path, monkeypatch):
+    name = "net_of_this_test"
+    (tmp_path / f"{name}.py").write_text(OWN)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    for fails, error in {None: None, "init": KeyError, "step": ValueError}.items():
+        model = {"class_path": f"{name}.Net", "init_args": {"fails": fails}}
+        with pytest.raises(error, match="in ") if error else contextlib.nullcontext():
+            assert type(run("fit", trainer={"fast_dev_run": 1}, model=model).lightning_module).__name__ == "Net"
+    assert str(tmp_path) in sys.path
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

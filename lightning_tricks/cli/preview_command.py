@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.cli.arms import TRICKS, make_callbacks, parse_tricks
 from lightning_tricks.cli.data_choice import choose_data
@@ -38,7 +39,11 @@ def _figures(options: PreviewOptions, data: DataOptions) -> Mapping[str, Figure]
     names = parse_tricks(options.tricks)
     if taught := [name for name in names if TRICKS[name].taught]:
         raise ValueError(f"{', '.join(taught)} needs a trained teacher and cannot be drawn without a training")
-    callbacks = make_callbacks(names, options.epochs)
+    callbacks = [
+        # It would find the batch size in the loader of a training, and there is none.
+        LinearScaling(batch_size=data.batch_size) if isinstance(callback, LinearScaling) else callback
+        for callback in make_callbacks(names, options.epochs)
+    ]
     images = choose_data(**vars(data))(seed=options.seed)
     images.prepare_data()
     images.setup("fit")

@@ -1,7 +1,12 @@
 import matplotlib.image
 import pytest
+from matplotlib.figure import Figure
 
+from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.callbacks.linear_scaling import LinearScaling
+from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.cli import preview_command
+from lightning_tricks.cli.arms import TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
 from tests.cli.image_files import CLASSES, write_images
@@ -29,6 +34,39 @@ def test_files(tricks, files, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [f"Written: {tmp_path / 'new' / 'folder' / name}" for name in files]
     for name in files:
         assert matplotlib.image.imread(tmp_path / "new" / "folder" / name).std() > 0
+
+
+NOT_DRAWN = {
+    "distillation": "distillation needs a trained teacher and cannot be drawn without a training",
+    **dict.fromkeys(
+        ("no_bias_decay", "zero_gamma", "adabound"),
+        "none of these tricks changes the batch or the learning rate; there is nothing to draw",
+    ),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_every_trick_is_drawn_or_refused_plainly(trick, tmp_path, capsys):
+    words = f"preview --tricks {trick} --images 2 --out {tmp_path / 'new'}"
+    if trick in NOT_DRAWN:
+        with pytest.raises(SystemExit, match="2"):
+            run(words)
+        assert capsys.readouterr().err == f"lightning-tricks: {NOT_DRAWN[trick]}\n"
+    else:
+        run(words)
+        (callback,) = TRICKS[trick].callbacks(10)
+        files = {"batch.png": BatchTrick, "learning_rate.png": LRTrick}
+        assert names(tmp_path / "new") == [name for name, kind in files.items() if isinstance(callback, kind)]
+
+
+def test_all_that_go_together_are_drawn_together(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(preview_command, "plot_lr", lambda *args, **kwargs: calls.append(args[0]) or Figure())
+    together = [trick for trick in TRICKS if trick not in {"distillation", "step", "polynomial"}]
+    run(f"preview --tricks {','.join(together)} --images 2 --batch-size 32 --out {tmp_path}")
+    assert names(tmp_path) == ["batch.png", "learning_rate.png"]
+    (scaling,) = [callback for callback in calls[0] if isinstance(callback, LinearScaling)]
+    assert scaling.factor(0) == 32 / 256
 
 
 def test_options_reach_the_pictures(tmp_path, monkeypatch):

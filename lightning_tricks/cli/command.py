@@ -56,7 +56,7 @@ SUBCOMMANDS = {
             "ablate",
             "ablate --tricks mixup,cosine --seeds 10 --margin 0.5 --out mixup_or_cosine",
             "ablate --recipe mixup,warmup,cosine --out recipe",
-            "ablate --data my_images --model resnet18 --image-size 64 --accelerator auto --out my_study",
+            "ablate --data my_images --model resnet18 --image_size 64 --accelerator auto --out my_study",
         ),
         _TRICK_NAMES,
     ),

@@ -13,7 +13,10 @@ class Interrupted(Exception):
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of the examples."""
+    """Keeps the lines of the examples, and says what a user types where jsonargparse says what Python makes of it."""
+
+    def _expand_help(self, action: argparse.Action) -> str:
+        return super()._expand_help(action).replace("<class 'Path'>", "path")
 
 
 def examples_text(examples: Sequence[str], more: str = "") -> str:

@@ -13,8 +13,8 @@ class DataOptions:
     """The images.
 
     Attributes:
-        data: What to train on: digits (1,797 real images of 8 x 8 pixels, nothing to download), cifar10, cifar100, or a
-            folder of images: FOLDER/train/CLASS/IMAGE with FOLDER/val/CLASS/IMAGE, or FOLDER/CLASS/IMAGE.
+        data: digits (1,797 real images of 8 x 8 pixels, nothing to download), cifar10, cifar100, or a folder of images:
+            FOLDER/train/CLASS/IMAGE with FOLDER/val/CLASS/IMAGE, or FOLDER/CLASS/IMAGE.
         data_dir: Folder of the CIFAR files; they are downloaded into it if they are not there.
         image_size: Height and width, in pixels, to which the images of a folder are brought.
         workers: Processes that load the images of a folder; 0 loads them in the training process.

@@ -57,6 +57,7 @@ def test_help_explains_every_option(name, monkeypatch, capsys):
             explanation = words.rpartition(f"--{field.name} {field.name.upper()} ")[2].partition("(type:")[0]
             assert len(explanation.split()) >= 4, f"--{field.name} says too little"
     assert f"  lightning-tricks {SUBCOMMANDS[name].examples[0]}\n" in text
+    assert "<class" not in text
 
 
 @pytest.mark.parametrize("name", ["ablate", "preview"])

@@ -10,7 +10,6 @@ import argparse
 import random
 import time
 import warnings
-from importlib.metadata import version
 from statistics import median
 
 import adabound
@@ -19,6 +18,7 @@ import torch
 from torch._dynamo.utils import counters
 from torchvision.models import resnet50
 
+from benchmarks.machine import machine
 from lightning_tricks import AdaBound
 
 LIMITS = [
@@ -64,8 +64,7 @@ def main():
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore", message="This overload of")  # the authors' package
 
-    packages = ("torch", "pytorch_optimizer", "adabound")
-    print(", ".join(f"{name} {version(name)}" for name in packages), f"{args.threads} thread(s), {args.rounds} rounds")
+    print(f"{machine('pytorch_optimizer', 'adabound')}; medians of {args.rounds} interleaved rounds")
     steps, lr = contenders(compile_step=args.compile)
     for step in steps.values():
         for _ in range(2):

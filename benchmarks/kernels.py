@@ -2,15 +2,14 @@
 
 ``python -m benchmarks.kernels`` prints a table and writes ``benchmarks/kernels.csv``. All contenders of a kernel take
 turns in one process, in a new order each round, and draw their parameters inside the timed call; the table gives
-medians. Traffic is counted, in bytes of the batch. Where a machine is shared, only ratios mean something.
+medians. Traffic and peak memory (what is held at most beside the batch) are counted, in bytes of the batch. Where a
+machine is shared, only ratios mean something.
 """
 
 import argparse
 import csv
 import gc
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
@@ -19,11 +18,15 @@ import torch
 from torchvision.transforms import v2
 
 from benchmarks import peers
+from benchmarks.machine import machine
 from lightning_tricks import functional as tricks
+from tests.peak_memory import peak_memory_of
 from tests.traffic import traffic_of
 
 SHAPES = [(128, 3, 224, 224), (512, 3, 32, 32)]
-COLUMNS = ["shape", "kernel", "by", "ms", "over_fastest_peer", "over_copy", "traffic"]
+COLUMNS = ["shape", "kernel", "by", "ms", "over_fastest_peer", "over_copy", "traffic", "peak_memory"]
+ROW = "{:<16} {:<18} {:<26} {:>8} {:>18} {:>10} {:>9} {:>12}"
+PACKAGES = ("torchvision", "timm", "kornia", "numpy")
 OURS, COPY = "lightning_tricks", "empty_like(x).copy_(x)"
 
 
@@ -130,9 +133,9 @@ def measure(contenders, device, rounds):
     return {name: median(values) for name, values in times.items()}
 
 
-def median_traffic(call, nbytes):
-    """Bytes moved over the bytes of the batch: the median, since some draw boxes of another size each time."""
-    return median(traffic_of(call) / nbytes for _ in range(25))
+def median_count(count, call, nbytes):
+    """A counted number of bytes over the batch's: the median, since some draw boxes of another size each time."""
+    return f"{median(count(call) / nbytes for _ in range(25)):.2f} N"
 
 
 def contenders_of(name, x):
@@ -151,21 +154,9 @@ def benchmark(name, x, rounds):
             "ms": f"{1e3 * took[by]:.2f}",
             "over_fastest_peer": f"{took[by] / fastest:.2f}",
             "over_copy": f"{took[by] / took[COPY]:.2f}",
-            "traffic": f"{median_traffic(call, few.nbytes):.2f} N",
+            "traffic": median_count(traffic_of, call, few.nbytes),
+            "peak_memory": median_count(peak_memory_of, call, few.nbytes),
         }
-
-
-def machine(device):
-    if device.type == "cuda":
-        hardware = torch.cuda.get_device_name(device)
-    else:
-        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-        model = next(
-            (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-        )
-        hardware = f"{model}, {torch.get_num_threads()} threads"
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "timm", "kornia", "numpy"))
-    return f"{hardware}; float32; Python {platform.python_version()}, {versions}"
 
 
 def main():
@@ -181,8 +172,9 @@ def main():
     np.random.seed(0)
     torch.manual_seed(0)
 
-    print(machine(device))
-    print("{:<16} {:<18} {:<26} {:>8} {:>18} {:>10} {:>9}".format(*COLUMNS))
+    measured_on = machine(*PACKAGES, device=device)
+    print(measured_on)
+    print(ROW.format(*COLUMNS))
     with arguments.csv.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*COLUMNS, "machine"])
         writer.writeheader()
@@ -191,8 +183,8 @@ def main():
             for name in KERNELS:
                 gc.collect()
                 for row in benchmark(name, x, arguments.rounds):
-                    print("{:<16} {:<18} {:<26} {:>8} {:>18} {:>10} {:>9}".format(*row.values()), flush=True)
-                    writer.writerow(row | {"machine": machine(device)})
+                    print(ROW.format(*row.values()), flush=True)
+                    writer.writerow(row | {"machine": measured_on})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 The calls are interleaved in one process, so that whatever else the machine does falls on all of them alike; the table
 gives the median of each and its ratio to hard labels.
 
-    python benchmarks/losses.py
+    python -m benchmarks.losses
 """
 
 import statistics
@@ -12,6 +12,7 @@ import time
 import torch
 import torch.nn.functional as F
 
+from benchmarks.machine import machine
 from lightning_tricks import SoftTarget
 
 ROUNDS = 300
@@ -25,7 +26,7 @@ def time_once(logits: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def main() -> None:
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, median of {ROUNDS} interleaved rounds")
+    print(f"{machine()}; medians of {ROUNDS} interleaved rounds")
     print(f"{'logits':>12} {'target':>8} {'µs':>9} {'ratio':>6}")
     for n, num_classes in ((128, 1000), (1024, 1000)):
         logits = torch.randn(n, num_classes, requires_grad=True)

@@ -7,12 +7,10 @@ takes turns in one process (the imports: in turns of fresh processes); the figur
 
 import argparse
 import logging
-import platform
 import subprocess
 import sys
 import time
 import warnings
-from importlib.metadata import version
 from statistics import median
 
 import lightning.pytorch as pl
@@ -22,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
 
+from benchmarks.machine import machine
 from lightning_tricks import (
     RICAP,
     CosineDecay,
@@ -149,8 +148,7 @@ def main():
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    print(f"{platform.processor() or platform.machine()}, 1 thread, Python {platform.python_version()}, "
-          f"torch {torch.__version__}, lightning {version('lightning')}")  # fmt: skip
+    print(machine("lightning"))
     tiny(rounds)
     resnet(rounds)
     imports(rounds)

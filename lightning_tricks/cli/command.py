@@ -102,8 +102,8 @@ def run_command(args: Sequence[str] | None = None) -> None:
             raise  # from a module of the user's own, who needs the traceback
         print(f"{PROG}: {error}", file=sys.stderr)
         sys.exit(2)
-    except Interrupted as stop:
-        print(f"\n{PROG}: {stop}", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"\n{PROG}: {str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 

@@ -18,14 +18,16 @@ from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.ending import Interrupted
 from lightning_tricks.cli.image_data import DataError
+from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.table import comparison_table
 from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
 from lightning_tricks.study.run_store import write_atomically
 
 _OPTIONS_FILE = "command.json"
+_FILE_WIDTH = 100  # of what is written into a file or a pipe, in letters: enough for the table
 # Not torchvision_2021: its TrivialAugment needs images that are not normalised yet, and those of the command are.
-_PUBLISHED: dict[str | None, Callable[[], Sequence[pl.Callback]]] = {"bag_of_tricks": recipes.bag_of_tricks}
+_PUBLISHED: dict[str, Callable[[], Sequence[pl.Callback]]] = {"bag_of_tricks": recipes.bag_of_tricks}
 
 
 def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:
@@ -70,6 +72,8 @@ def confirm(options: ConfirmOptions) -> None:
     study = _read_study(options.out)
     if missing := study.result().missing:
         raise ValueError(f"the study in {options.out} is not finished: {len(missing)} runs are missing")
+    if options.arm not in study.references:
+        raise unknown_name("arm", options.arm, study.references)
     with _interruptible(study, options.out):
         result = study.confirm(options.arm, num_seeds=options.seeds)
     _report(result, options.out / "confirm")
@@ -98,9 +102,11 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         image_size=images.image_size,
         lr=training.lr,
     )
-    if study.recipe in _PUBLISHED:
+    if study.recipe is not None and study.recipe in _PUBLISHED:
         arms = _arms_of_published(_PUBLISHED[study.recipe])
     else:
+        if study.recipe is not None and "," not in study.recipe and study.recipe not in TRICKS:
+            raise unknown_name("recipe", study.recipe, _PUBLISHED, more=", or names of tricks, separated by commas")
         names = parse_tricks(study.tricks if study.recipe is None else study.recipe)
         arms = {name: _arm(name, make_module, training) for name in names}
     for arm in arms.values():
@@ -168,8 +174,10 @@ def _train_teacher(
 def _read_study(directory: Path) -> Ablation:
     try:
         groups = json.loads((directory / _OPTIONS_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{directory}: there is no study of `lightning-tricks ablate` there.") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{directory}: there is no study of `lightning-tricks ablate` there: {error}") from error
+        raise DataError(f"{directory}: cannot read the study of `lightning-tricks ablate` there: {error}") from error
     data = DataOptions(**(groups["data"] | {"data_dir": Path(groups["data"]["data_dir"])}))
     return build_study(
         StudyOptions(**groups["study_options"]), data, TrainingOptions(**groups["training"]), directory=directory
@@ -192,6 +200,8 @@ def _interruptible(study: Ablation, directory: Path) -> Iterator[None]:
 def _report(result: StudyResult, directory: Path) -> None:
     paths = result.write(directory)
     console = Console()
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
     console.print(comparison_table(result))
     for note in (*result.notes(), result.warning):
         console.print(note, highlight=False)

@@ -100,8 +100,9 @@ class TricksCLI(LightningCLI):
             if isinstance(stop.__context__, KeyboardInterrupt):
                 checkpoints = self.trainer.checkpoint_callback
                 path = getattr(checkpoints, "last_model_path", "") or getattr(checkpoints, "best_model_path", "")
-                how = f"--ckpt_path {path} goes on from there" if path else "no checkpoint was written yet"
-                raise Interrupted(f"stopped; {how}") from None
+                if path:
+                    raise Interrupted(f"stopped; the same command with --ckpt_path {path} goes on from there") from None
+                raise Interrupted("stopped; no checkpoint was written yet, the same command begins anew") from None
             raise
         except FileNotFoundError as error:
             if not str(error).startswith("Checkpoint"):

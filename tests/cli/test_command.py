@@ -100,6 +100,17 @@ def test_an_image_that_cannot_be_read_is_one_plain_line(workers, tmp_path, monke
         run_command(["preview"])
 
 
+def test_ctrl_c_outside_a_training_ends_cleanly(monkeypatch, capsys):
+    def interrupted(*options):
+        raise KeyboardInterrupt
+
+    stub = dataclasses.replace(SUBCOMMANDS["preview"], run=interrupted)
+    monkeypatch.setitem(command.SUBCOMMANDS, "preview", stub)
+    with pytest.raises(SystemExit, match="130"):
+        run_command(["preview"])
+    assert capsys.readouterr().err == "\nlightning-tricks: stopped\n"
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name in {"sklearn", "rich"} else object())
     with pytest.raises(SystemExit, match=r'needs rich, sklearn: pip install "lightning-tricks\[cli\]"'):

@@ -178,6 +178,8 @@ def test_the_published_recipe(tmp_path):
         ("--model resnet", "there is no model 'resnet'. Did you mean 'resnet"),
         ("--model alexnet", "model 'alexnet' cannot take images of 8 x 8 pixels"),
         ("--tricks zero_gamma", "zero_gamma needs residual blocks"),
+        ("--recipe bag_of_trick", "there is no recipe 'bag_of_trick'. Did you mean 'bag_of_tricks'?"),
+        ("--recipe fast", "There are: bag_of_tricks, or names of tricks, separated by commas."),
         ("--recipe mixup", "a recipe needs at least two tricks"),
     ],
 )
@@ -200,7 +202,13 @@ def test_confirm_needs_a_finished_study(tmp_path, trainings, capsys):  # noqa: F
     run(f"ablate --seeds 1 --shard 1/2 --out {tmp_path}")
     assert "is not finished: 3 runs are missing" in refused(f"confirm --arm mixup --out {tmp_path}", capsys)
     run(f"ablate --seeds 1 --out {tmp_path}")
-    assert "to be one of 'mixup'" in refused(f"confirm --arm mixu --out {tmp_path}", capsys)
+    assert "there is no arm 'mixu'. Did you mean 'mixup'?" in refused(f"confirm --arm mixu --out {tmp_path}", capsys)
+
+
+def test_in_a_file_each_row_of_the_table_is_one_line(tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate --seeds 10 --tricks label_smoothing,cosine --out {tmp_path}")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "not shown with 10 seeds" in line]
+    assert [row[0] for row in rows] == ["label_smoothing", "cosine"]
 
 
 def test_the_options_are_kept_for_confirm(tmp_path, trainings):  # noqa: F811

@@ -167,8 +167,10 @@ def test_ctrl_c_says_how_to_go_on(epoch, run, monkeypatch, capsys):
     assert stop.value.code == 130
     message = capsys.readouterr().err.splitlines()[-1]
     if epoch == 0:
-        assert message == "lightning-tricks: stopped; no checkpoint was written yet"
+        assert message == "lightning-tricks: stopped; no checkpoint was written yet, the same command begins anew"
     else:
-        path = message.removeprefix("lightning-tricks: stopped; --ckpt_path ").removesuffix(" goes on from there")
+        path = message.removeprefix("lightning-tricks: stopped; the same command with --ckpt_path ").removesuffix(
+            " goes on from there"
+        )
         monkeypatch.undo()
         assert torch.load(path, weights_only=True)["epoch"] == 0

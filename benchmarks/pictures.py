@@ -33,7 +33,7 @@ from lightning_tricks.plots.preview import draw_rows, each_alone
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 NAMES = ["temple", "dahlia", "lake", "petals"]
 CROPS = [(0, 60, 20, 300), (1, 70, 160, 300), (0, 100, 330, 300), (1, 150, 240, 150)]  # photo, top, left, height
-SEED = 588  # of several hundred one whose draws show what every trick does
+SEED = 557  # of several hundred one whose draws show what every trick does
 
 
 class HalvedEveryThirtyEpochs(LRTrick):

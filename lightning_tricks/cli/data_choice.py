@@ -38,6 +38,6 @@ def choose_data(
         return partial(ImageFolderDataModule, data, batch_size=batch_size, image_size=image_size, num_workers=workers)
     if Path(data).exists():
         raise DataError(f"{data}: is a file; expected a folder with one folder of images for each class.")
-    if len(Path(data).parts) > 1:
+    if Path(data).name != data:  # "digts" is a slip of the pen, "./digts" a folder
         raise DataError(f"{data}: there is no such folder.")
     raise unknown_name("data", data, DATA, more=", or a folder of images")

@@ -38,6 +38,9 @@ def test_neither(tmp_path):
         choose("mnist")
     with pytest.raises(DataError, match=f"{tmp_path}/images: there is no such folder"):
         choose(str(tmp_path / "images"))
+    for folder in ("./digts", "digts/"):
+        with pytest.raises(DataError, match=f"^{folder}: there is no such folder"):
+            choose(folder)
     (tmp_path / "images").touch()
     with pytest.raises(DataError, match=f"{tmp_path}/images: is a file; expected a folder"):
         choose(str(tmp_path / "images"))

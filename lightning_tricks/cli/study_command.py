@@ -203,6 +203,6 @@ def _report(result: StudyResult, directory: Path) -> None:
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(comparison_table(result))
-    for note in (*result.notes(), result.warning):
+    for note in filter(None, (*result.notes(), result.warning)):
         console.print(note, highlight=False)
     console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)

@@ -24,7 +24,7 @@ def comparison_table(result: StudyResult) -> Table:
         table.columns[column].no_wrap = True
     for row in result.rows:
         paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)
-        memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 2**20:.0f}"
+        memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
         table.add_row(row.arm, f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
     return table
 

@@ -158,11 +158,9 @@ def draw_rows(
             for row, target in zip(rows, targets, strict=True)
         )
     ]
-    heights = [
-        _CELL * part.shape[1] / part.shape[2] + _LINE * max(text.count("\n") + 1 for text in texts)
-        for part, texts in zip(colours, captions, strict=True)
-    ]
-    size = (_MARGIN + (_CELL + _GAP) * count, 0.5 + sum(heights) + _GAP * len(rows))
+    heights = [_CELL * part.shape[1] / part.shape[2] for part in colours]  # of the pictures, without their captions
+    lines = sum(max(text.count("\n") + 1 for text in texts) for texts in captions)
+    size = (_MARGIN + (_CELL + _GAP) * count, 0.5 + sum(heights) + _LINE * lines + _GAP * len(rows))
     figure = new_figure(owner, size=size)
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes_row, row, part, texts, target in zip(grid, rows, colours, captions, targets, strict=True):

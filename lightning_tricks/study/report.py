@@ -20,6 +20,7 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 th, td { padding: .3rem .5rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
 th.words, td.words { text-align: left; }
 th.long, td.long { white-space: normal; overflow-wrap: break-word; text-align: left; }
+td.value { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 .wide { overflow-x: auto; } img { max-width: 100%; }
 .warning { border-left: .4rem solid #d55e00; background: #fdf1e8; padding: .5rem 1rem; }
 """
@@ -109,7 +110,7 @@ def _settings(result: "StudyResult") -> str:
     settings = {**chosen, **dict(_flat(result.settings)), **versions}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     cells = ((escape(name), escape(text)) for name, text in words.items())
-    body = "".join(f'<tr><td class="words">{name}</td><td class="long">{text}</td></tr>' for name, text in cells)
+    body = "".join(f'<tr><td class="words">{name}</td><td class="value">{text}</td></tr>' for name, text in cells)
     return f'<div class="wide"><table>{body}</table></div>'
 
 

@@ -147,6 +147,15 @@ def test_weights_of_equal_labels_are_added_up():
     assert [axes.get_xlabel() for axes in rows(figure)[1]] == ["cow 1.00"] * 3
 
 
+def test_long_captions_take_nothing_from_the_pictures():
+    names = ["a long name of a cat", "a long name of a dog", "a long name of a cow"]
+    figure = preview([CutMix(seed=1), LabelSmoothing(), Mixup(alpha=1.0)], batch(), class_names=names)
+    assert [row[0].get_xlabel().count("\n") for row in rows(figure)] == [0, 1, 1, 1, 3]
+    pixels(figure)
+    sizes = np.array([axes.get_window_extent().size for axes in figure.axes])
+    np.testing.assert_allclose(sizes, np.broadcast_to(sizes[0], sizes.shape), rtol=0.005)
+
+
 def test_captions_are_broken_between_labels():
     target = torch.tensor([[0.5, 0.3, 0.2]] * 3)
     figure = preview([], (batch()[0], target), class_names=["cat", "dog", "golden retriever"])

@@ -59,7 +59,8 @@ class TargetMixer:
     def _mix(self, target: Tensor) -> Tensor:
         is_mask = self.size is not None and target.ndim >= 3 and target.shape[-2:] == self.size
         if is_mask and (self.trick.cuts or target.is_floating_point()):
-            return self._cut_mask(target) if self.mixing else target
+            cut = self._cut_mask(target) if self.mixing else target
+            return self._in_form(cut) if isinstance(cut, SoftTarget) else cut
         if target.dtype == torch.bool or target.is_complex():
             raise TypeError(
                 f"{self.trick.name} needs integer class labels or floating-point targets, but got {describe(target)}; "
@@ -87,9 +88,16 @@ class TargetMixer:
     def _cut_mask(self, target: Tensor) -> Tensor:
         if not isinstance(target, SoftTarget):
             return self.trick.mix_mask(self.params, target)
-        parts = [part for pair in target.components for part in pair]
-        cut = [self.trick.mix_mask(self.params, part) for part in parts]
-        return SoftTarget.mix(cut[::2], cut[1::2])
+        if target.teachers:
+            raise ValueError(
+                f"{self.trick.name} needs labels without a teacher, but got some that carry one; Distillation comes "
+                "after every mixing trick"
+            )
+        labels, weights = (
+            torch.stack([self.trick.mix_mask(self.params, part) for part in parts])
+            for parts in zip(*target.components, strict=True)
+        )
+        return target.like(labels, weights, None)
 
     def _in_form(self, soft: SoftTarget) -> Tensor:
         """Class labels in the form that ``labels=`` asks for."""

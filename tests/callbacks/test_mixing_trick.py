@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torchvision import tv_tensors
 
-from lightning_tricks import CutMix, Mixup, SoftTarget
+from lightning_tricks import RICAP, CutMix, Mixup, Mosaic, SoftTarget
 from lightning_tricks.callbacks.cutmix import CutMixParams
 from lightning_tricks.callbacks.mixup import MixupParams
 
@@ -144,6 +144,27 @@ def test_masks_that_were_blended_can_be_cut():
     blended = mix(BLEND, masks)
     both = mix(CUT, blended)
     torch.testing.assert_close(both.probabilities(3), cut(blended.probabilities(3)))
+    dense = mix(CUT, blended, labels="dense", num_classes=3)
+    assert type(dense) is torch.Tensor
+    torch.testing.assert_close(dense, both.probabilities(3))
+
+
+@pytest.mark.parametrize("trick", [CutMix(), RICAP(), Mosaic(), Mixup(alpha=1.0)], ids=lambda trick: trick.name)
+def test_masks_may_be_smoothed_before_or_after(trick):
+    masks = torch.randint(3, (N, H, W))
+    smoothed = SoftTarget.smooth(masks, 0.3, spread="others")
+    (_, before), (_, mixed) = (trick((IMAGES, target), rng=2) for target in (smoothed, masks))
+    after = SoftTarget.smooth(mixed, 0.3, spread="others")
+    assert not torch.equal(mixed, masks) if type(mixed) is torch.Tensor else len(mixed.components) > 1
+    torch.testing.assert_close(before.probabilities(3), after.probabilities(3))
+
+
+@pytest.mark.parametrize("trick", [CutMix(), Mixup()], ids=lambda trick: trick.name)
+@pytest.mark.parametrize("shape", [(N,), (N, H, W)])
+def test_labels_with_a_teacher_are_not_mixed(trick, shape):
+    taught = SoftTarget.distil(torch.zeros(shape, dtype=torch.long), torch.randn(N, 3, *shape[1:]))
+    with pytest.raises(ValueError, match=rf"{trick.name}.*a teacher.*Distillation comes after every mixing trick"):
+        trick((IMAGES, taught), rng=2)
 
 
 def test_floating_masks_are_blended():

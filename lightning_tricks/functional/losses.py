@@ -53,6 +53,7 @@ def soft_cross_entropy(
         in the dtype that ``torch.nn.functional.cross_entropy`` returns: the logits', or float32 under autocast.
 
     Raises:
+        TypeError: if logits are not floating.
         ValueError: if the shapes do not fit, or an argument is out of range.
 
     Example:
@@ -107,6 +108,7 @@ def distillation_loss(
         the logits have a lower precision, in the dtype of :func:`soft_cross_entropy`.
 
     Raises:
+        TypeError: if logits are not floating.
         ValueError: if the student and the teacher disagree in shape, or an argument is out of range.
 
     Example:
@@ -134,6 +136,7 @@ def teacher_log_probabilities(teacher_logits: Tensor | Sequence[Tensor], *, temp
         The log-probabilities, in the shape of the logits.
 
     Raises:
+        TypeError: if logits are not floating.
         ValueError: if there is no teacher, the teachers disagree in shape, or the temperature is not positive.
     """
     if not temperature > 0:
@@ -161,6 +164,7 @@ def distillation_terms(logits: Tensor, teacher: Tensor, *, temperature: float, w
         Floating, the shape of the logits without their class dimension, float32 at least.
 
     Raises:
+        TypeError: if logits are not floating.
         ValueError: if the student and the teacher disagree in shape, or an argument is out of range.
     """
     dim = class_dim(logits)

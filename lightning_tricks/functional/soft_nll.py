@@ -39,11 +39,16 @@ def soft_nll_loss(
         A scalar, or the target shape for ``"none"``, in the dtype of the scores, float32 at least.
 
     Raises:
+        TypeError: if the scores are not floating.
         ValueError: if the shapes do not fit, or an argument is out of range.
     """
     check_reduction(reduction)
     dim = class_dim(scores)
     num_classes = scores.shape[dim]
+    if class_weights is not None and class_weights.shape != (num_classes,):
+        raise ValueError(
+            f"Expected one class weight for each of {num_classes} classes, but got shape {tuple(class_weights.shape)}."
+        )
     epsilon = uniform_share(label_smoothing, spread, num_classes)
     if scores.dtype != compute_dtype(scores):
         scores = scores.to(compute_dtype(scores))
@@ -102,6 +107,8 @@ def uniform_share(label_smoothing: float, spread: str, num_classes: int) -> floa
 
 def compute_dtype(scores: Tensor) -> torch.dtype:
     """Returns the dtype in which a loss of these scores is computed: theirs, float32 at least."""
+    if not scores.is_floating_point():
+        raise TypeError(f"Expected floating logits, but got {scores.dtype}.")
     return torch.promote_types(scores.dtype, torch.float32)
 
 

@@ -80,6 +80,8 @@ def _elementwise_loss(
         raise refusal(func.__name__, "needs labels that were cast with `y.float()`")
     if func is F.l1_loss and _l1_loss_was_weighted():
         raise refusal(func.__name__, "with `weight=`, which torch does not hand on to a tensor subclass,")
+    # as in torch, the result has the wider dtype: predicted classes compared with `y.float()` give floats
+    input = input.to(torch.promote_types(input.dtype, target.dtype))
     dtype = compute_dtype(input)
     scores = input.to(dtype)
     if weight is not None:

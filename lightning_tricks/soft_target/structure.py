@@ -31,6 +31,8 @@ def _metadata(func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 def _structure(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any) -> Any:
     if not isinstance(target, SoftTarget):
         return _shaped_like(func, target, *args, **kwargs)
+    if kwargs.get("out") is not None:
+        return NotImplemented  # each component would be written over the one before
     if any(isinstance(leaf, SoftTarget | torch.dtype) for leaf in tree_leaves((args, kwargs))):
         return NotImplemented  # a soft index, or `view(dtype)`, which reads the bits anew
     labels = [func(part, *args, **kwargs) for part in target._labels.unbind(0)]

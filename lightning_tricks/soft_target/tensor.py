@@ -174,7 +174,9 @@ class SoftTarget(WeightedLabels):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """The policy: what is known to be right is done, all else is refused."""
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
+        if not args and "input" in kwargs:  # `torch.flatten(input=y)`
+            args = (kwargs.pop("input"),)
         handler = HANDLERS.get(func)
         error = None
         if handler is not None:

@@ -159,6 +159,7 @@ Z, Y, W = torch.zeros(2, 3), torch.tensor([[0, 1]]), torch.ones(1, 2)
         (lambda: soft_cross_entropy(Z[:, :1], Y * 0, W, spread="others"), "at least 2 classes"),
         (lambda: soft_cross_entropy(Z, Y, W, spread="wide"), '"all" or "others", but got \'wide\''),
         (lambda: soft_cross_entropy(Z, Y, W, reduction="max"), "but got 'max'"),
+        (lambda: soft_cross_entropy(Z, Y, W, class_weights=torch.ones(4)), r"3 classes, but got shape \(4,\)"),
         (lambda: distillation_loss(Z, Z, reduction="max"), "but got 'max'"),
         (lambda: distillation_loss(Z, torch.zeros(2, 4)), r"\(2, 3\) \(3 classes\) and \(2, 4\) \(4 classes\)"),
         (lambda: distillation_loss(Z, Z, temperature=0.0), "`temperature` to be positive, but got 0.0"),
@@ -170,3 +171,12 @@ Z, Y, W = torch.zeros(2, 3), torch.tensor([[0, 1]]), torch.ones(1, 2)
 def test_bad_input(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda z: soft_cross_entropy(z, Y, W), lambda z: distillation_loss(z, Z), lambda z: distillation_loss(Z, z)],
+)
+def test_logits_that_are_not_floating(call):
+    with pytest.raises(TypeError, match=r"floating logits, but got torch.int64"):
+        call(torch.ones(2, 3, dtype=torch.long))

@@ -143,6 +143,18 @@ def test_low_precision_is_computed_in_float32_and_returned_as_it_came(dtype):
     assert loss.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bfloat16])
+@pytest.mark.parametrize("loss_function", [F.l1_loss, F.mse_loss, F.smooth_l1_loss])
+def test_the_wider_dtype_is_that_of_the_result(loss_function, dtype):
+    """Integers are what a hand-made mean error of predicted classes has."""
+    labels, weights, target = make()
+    predicted = make_logits(7, C).argmax(1).to(dtype)
+    loss = loss_function(predicted, target.float())
+    expected = expectation(lambda label: loss_function(predicted, label.float(), reduction="none"), labels, weights)
+    assert loss.dtype == loss_function(predicted, labels[0].float()).dtype == torch.float32
+    torch.testing.assert_close(loss, expected.mean(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_under_autocast_the_dtype_and_the_precision_are_those_of_hard_labels(dtype):
     labels, weights, target = make()

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 import torchmetrics
 import torchmetrics.functional.classification as functional
 
-from lightning_tricks import SoftTarget
+from lightning_tricks import SoftTarget, SoftTargetError
 from tests.soft_target.targets import C, make, make_logits
 
 CLASSES = {"task": "multiclass", "num_classes": C}
@@ -97,3 +97,18 @@ def test_the_metric_leaves_the_soft_labels_soft():
     before = F.cross_entropy(logits, target)
     torchmetrics.Accuracy(**CLASSES)(logits, target)
     assert torch.equal(F.cross_entropy(logits, target), before)
+
+
+@pytest.mark.parametrize(
+    ("function", "metric"),
+    [
+        (torchmetrics.functional.mean_squared_error, torchmetrics.MeanSquaredError),
+        (torchmetrics.functional.concordance_corrcoef, torchmetrics.ConcordanceCorrCoef),
+    ],
+)
+def test_a_differentiable_function_is_a_loss_and_its_class_a_metric(function, metric):
+    _, _, target = make()
+    scores = make_logits(7)
+    with pytest.raises(SoftTargetError):
+        function(scores, target.float())
+    torch.testing.assert_close(metric()(scores, target.float()), metric()(scores, target.hard.float()))

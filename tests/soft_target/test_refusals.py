@@ -123,6 +123,8 @@ REFUSED = {
     "requires_grad_": lambda z, y: y.float().requires_grad_(),
     "set requires_grad": lambda z, y: setattr(y.float(), "requires_grad", True),
     "out=": lambda z, y: torch.add(torch.ones(7, dtype=torch.long), 1, out=copy.deepcopy(y)),
+    "out= of a selection": lambda z, y: torch.index_select(y.float(), 0, ROWS, out=torch.empty(7)),
+    "out= of a mask": lambda z, y: torch.masked_select(y.float(), ROWS > 2, out=torch.empty(4)),
     "parameter": lambda z, y: nn.Parameter(y, requires_grad=False),
     "data_ptr": lambda z, y: y.data_ptr(),
     "storage": lambda z, y: y.untyped_storage().tolist(),

@@ -73,6 +73,20 @@ def test_structure_acts_on_every_component(name, k):
         assert_same_components(piece, [p[i] for p in label_parts], [p[i] for p in weight_parts])
 
 
+@pytest.mark.parametrize(
+    ("named", "plain"),
+    [
+        (lambda t: torch.flatten(input=t.view(1, 7), start_dim=0), lambda t: t),
+        (lambda t: torch.index_select(input=t, dim=0, index=torch.tensor([2, 0])), lambda t: t[[2, 0]]),
+        (lambda t: torch.clone(input=t), lambda t: t),
+    ],
+)
+def test_the_target_may_be_given_by_its_name(named, plain):
+    labels, weights, target = make()
+    assert_same_components(named(target), [plain(t) for t in labels], [plain(t) for t in weights])
+    assert torch.eq(input=target, other=target.hard).all()
+
+
 @pytest.mark.parametrize("name", STRUCTURE)
 def test_structure_keeps_the_smoothing(name):
     got = STRUCTURE[name](SoftTarget.smooth(make()[2], 0.25, spread="others"))

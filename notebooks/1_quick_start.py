@@ -75,7 +75,7 @@ print(f"with tricks:    {train(tricks):.3f}")
 digits = DigitsDataModule()
 digits.setup("fit")
 batch = next(iter(digits.train_dataloader()))
-preview([Mixup(alpha=1.0), CutMix()], batch, max_images=5, mean=digits.mean.tolist(), std=digits.std.tolist())
+preview([Mixup(alpha=1.0), CutMix()], batch, rng=30, max_images=5, mean=digits.mean.tolist(), std=digits.std.tolist())
 
 # %% [markdown]
 # And what they do to the learning rate:

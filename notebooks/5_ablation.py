@@ -36,11 +36,11 @@ print({path.name: len(list(path.iterdir())) for path in sorted(folder.iterdir())
 
 # %%
 study = Ablation(
-    partial(Classifier, num_classes=2, in_channels=3, image_size=12, lr=0.05),
+    partial(Classifier, num_classes=2, in_channels=3, image_size=12, lr=0.01),
     partial(ImageFolderDataModule, folder, image_size=12, batch_size=16),
     {"mixup": Arm(lambda: [Mixup()]), "cosine": Arm(lambda: [CosineDecay()])},
     num_seeds=3,
-    max_epochs=5,
+    max_epochs=8,
     trainer_options={"accelerator": "cpu"},
 )
 result = study.run(progress=False)

@@ -8,7 +8,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from lightning_tricks.callbacks.batch_fields import describe
@@ -48,8 +47,8 @@ class Distillation(BatchTrick):
     Raises:
         TypeError: an argument has the wrong type; at the first batch, the target is no tensor of class indices, or
             the teacher does not return a tensor.
-        ValueError: an argument is out of its range; at the first batch, the teacher's logits are NaN or do not fit
-            the labels or the student's logits.
+        ValueError: an argument is out of its range, or the checkpoint is not the teacher's; at the first batch, the
+            teacher's logits are NaN or do not fit the labels or the student's logits.
         MisconfigurationException: at setup, the teacher and the student share parameters.
 
     Example:
@@ -96,12 +95,7 @@ class Distillation(BatchTrick):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuses a teacher that is a part of the student, which it would have frozen."""
-        own = {id(parameter) for parameter in pl_module.parameters()}
-        if any(id(parameter) in own for module in self._teacher.modules for parameter in module.parameters()):
-            raise MisconfigurationException(
-                f"{self.name} freezes its teacher, but the teacher shares parameters with the module that is trained; "
-                "give it a copy (copy.deepcopy), and do not keep the teacher in the module"
-            )
+        self._teacher.check_apart_from(pl_module)
         self._teacher.checked = False
         super().setup(trainer, pl_module, stage)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from lightning_tricks.functional.checks import check_number
@@ -52,6 +55,11 @@ class FrozenTeacher:
             raise ValueError(f"{owner} needs at least one teacher, but got none")
         self.temperature = check_number(owner, "temperature", temperature, above=0.0)
         self.weight = check_number(owner, "weight", weight, low=0.0)
+        if isinstance(output, bool) or not (output is None or isinstance(output, str | int) or callable(output)):
+            raise TypeError(
+                f"{owner} needs teacher_output to be a key, an index, an attribute's name or a function, but got "
+                f"{output!r}"
+            )
         self.output = output
         self.checked = False
         if checkpoint is not None:
@@ -63,6 +71,20 @@ class FrozenTeacher:
     def given(self) -> nn.Module | list[nn.Module]:
         """The teacher, or the teachers where there are several."""
         return self.modules[0] if len(self.modules) == 1 else self.modules
+
+    def check_apart_from(self, student: nn.Module) -> None:
+        """Refuses a teacher that is a part of the student, or the other way round.
+
+        Raises:
+            MisconfigurationException: they share parameters.
+        """
+        own = {id(parameter) for parameter in student.parameters()}
+        if any(id(parameter) in own for module in self.modules for parameter in module.parameters()):
+            raise MisconfigurationException(
+                f"{self.owner} has frozen its teacher, but the teacher shares parameters with the module that is "
+                "trained; build the module anew, give a copy (copy.deepcopy) as the teacher, and do not keep the "
+                "teacher in the module"
+            )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         return self
@@ -79,14 +101,15 @@ class FrozenTeacher:
             parameter = next(module.parameters(), None)
             if parameter is not None and not inputs.is_meta and parameter.device != inputs.device:
                 module.to(inputs.device)
+            seen = inputs
             if parameter is not None and inputs.is_floating_point() and not _under_autocast(inputs.device.type):
-                inputs = inputs.to(parameter.dtype)
+                seen = inputs.to(parameter.dtype)
             with torch.no_grad(), _in_eval_mode(module):
-                logits.append(self._pick(module(inputs)))
+                logits.append(self._pick(module(seen)))
         if not self.checked and not logits[0].is_meta:
-            self.checked = True
             if any(bool(each.isnan().any()) for each in logits):
-                raise ValueError(f"{self.owner} got NaN from its teacher")
+                raise ValueError(f"{self.owner} needs a teacher that returns numbers, but got NaN from its teacher")
+            self.checked = True
         return logits
 
     def _pick(self, output: Any) -> Tensor:
@@ -112,8 +135,24 @@ class FrozenTeacher:
     def _load(self, checkpoint: str) -> None:
         if len(self.modules) > 1:
             raise ValueError(f"{self.owner} loads a checkpoint into one teacher, but got {len(self.modules)}")
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        self.modules[0].load_state_dict(state.get("state_dict", state))
+        if not isinstance(checkpoint, str | os.PathLike):
+            raise TypeError(f"{self.owner} needs teacher_checkpoint to be a path, but got {checkpoint!r}")
+        module, path = self.modules[0], os.fspath(checkpoint)
+        need = f"{self.owner} needs a checkpoint with the state_dict of its teacher, a {type(module).__name__}"
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise ValueError(
+                f"{need}, but {path!r} holds more than tensors and plain values; save the weights alone, with "
+                "torch.save(teacher.state_dict(), path)"
+            ) from error
+        state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+        if not isinstance(state, Mapping):
+            raise ValueError(f"{need}, but {path!r} holds a {type(state).__name__}")
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{need}, but got {path!r}: {error}") from error
 
 
 @contextlib.contextmanager

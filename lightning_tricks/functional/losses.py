@@ -170,7 +170,7 @@ def distillation_terms(logits: Tensor, teacher: Tensor, *, temperature: float, w
     dim = class_dim(logits)
     if logits.shape != teacher.shape:
         raise ValueError(
-            f"Expected a student and a teacher with logits of one shape, but got {tuple(logits.shape)} "
+            f"Distillation needs a student and a teacher with logits of one shape, but got {tuple(logits.shape)} "
             f"({logits.shape[dim]} classes) and {tuple(teacher.shape)} ({teacher.shape[dim]} classes)."
         )
     if not temperature > 0:

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from lightning_tricks.callbacks.frozen_teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
-from lightning_tricks.functional.losses import distillation_loss
-from lightning_tricks.mixins.loss_mixin import LossMixin
+from lightning_tricks.functional.losses import distillation_terms, teacher_log_probabilities
+from lightning_tricks.functional.soft_nll import reduce_loss, result_dtype
+from lightning_tricks.mixins.loss_mixin import IGNORED, LossMixin
+from lightning_tricks.soft_target.losses import counted_weights
+from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
 
 
 class DistillationMixin(LossMixin):
@@ -73,17 +76,26 @@ class DistillationMixin(LossMixin):
         Raises:
             TypeError: the teacher does not return a tensor.
             ValueError: ``inputs`` is missing, or the teacher's logits are NaN or do not fit the student's.
+            MisconfigurationException: the teacher and this module share parameters.
         """
         if inputs is None:
             raise ValueError("DistillationMixin needs the teacher's inputs: compute_loss(logits, target, inputs=x)")
+        if not self._teacher.checked and isinstance(self, nn.Module):
+            self._teacher.check_apart_from(self)
         hard = super().compute_loss(logits, target, inputs)
-        teacher_logits = self._teacher(inputs)
-        temperature, weight = self._teacher.temperature, self._teacher.weight
-        distilled = distillation_loss(logits, teacher_logits, temperature=temperature, weight=weight, kl=self.kl)
+        teacher = teacher_log_probabilities(self._teacher(inputs), temperature=self._teacher.temperature)
+        distilled = self._distance(logits, teacher, target, kl=self.kl)
         if self.log_parts:
-            divergence = distillation_loss(
-                logits.detach(), teacher_logits, temperature=temperature, weight=weight, kl=True
-            )
+            divergence = self._distance(logits.detach(), teacher, target, kl=True)
             parts = {"hard_loss": hard.detach(), "distillation_kl": divergence}
             self.log_dict(parts, batch_size=len(logits))  # type: ignore[attr-defined]
         return hard + distilled
+
+    def _distance(self, logits: Tensor, teacher: Tensor, target: Tensor, *, kl: bool) -> Tensor:
+        """The mean over the positions that the hard loss counts, too."""
+        temperature, weight = self._teacher.temperature, self._teacher.weight
+        terms = distillation_terms(logits, teacher, temperature=temperature, weight=weight, kl=kl)
+        if target.is_floating_point() and not isinstance(target, SoftTarget):
+            return terms.mean().to(result_dtype(logits))
+        counted = counted_weights(as_soft(target), IGNORED)
+        return reduce_loss(terms * counted, counted, "mean").to(result_dtype(logits))

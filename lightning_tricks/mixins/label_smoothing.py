@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.functional.soft_nll import Spread, class_dim, uniform_share
 from lightning_tricks.mixins.loss_mixin import LossMixin
-from lightning_tricks.soft_target import SoftTarget
+from lightning_tricks.soft_target import SoftTarget, SoftTargetError
 
 
 class LabelSmoothingMixin(LossMixin):
@@ -53,5 +53,8 @@ class LabelSmoothingMixin(LossMixin):
             epsilon = uniform_share(self.label_smoothing, self.spread, num_classes)
             smoothed = (1 - epsilon) * target + epsilon / num_classes
         else:
-            smoothed = SoftTarget.smooth(target, self.label_smoothing, spread=self.spread)
+            try:
+                smoothed = SoftTarget.smooth(target, self.label_smoothing, spread=self.spread)
+            except SoftTargetError as error:
+                raise SoftTargetError(f"LabelSmoothingMixin: {error}") from error
         return super().compute_loss(logits, smoothed, inputs)

@@ -7,6 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+IGNORED = -100  # the label that cross-entropy takes for none
+
 
 class LossMixin:
     """Ends the chain of ``compute_loss`` calls: the cross-entropy of whatever the mixins have made of the target.
@@ -23,11 +25,11 @@ class LossMixin:
 
         Args:
             logits: (N, C) or (N, C, d1, …).
-            target: class labels or a :class:`~lightning_tricks.SoftTarget`, (N,) or (N, d1, …), or probabilities in
-                the logits' shape.
+            target: class labels or a :class:`~lightning_tricks.SoftTarget`, (N,) or (N, d1, …), where -100 marks what
+                is ignored, or probabilities in the logits' shape.
             inputs: what the logits were computed from, for mixins that need it.
 
         Returns:
             A scalar in the logits' dtype.
         """
-        return F.cross_entropy(logits, target)
+        return F.cross_entropy(logits, target, ignore_index=IGNORED)

@@ -49,14 +49,21 @@ def _class_loss(
         reduction=reduction,
     )
     if target._teacher is not None:
-        # an ignored label silences its share of the teacher too; class weights are the labels' business alone
-        counted = target._weights.masked_fill(target._labels == ignore_index, 0).sum(0)
+        counted = counted_weights(target, ignore_index)
         terms = torch.zeros_like(counted)
         for teacher, (temperature, teacher_weight, kl) in zip(target._teacher.unbind(0), target.teachers, strict=True):
             terms = terms + distillation_terms(input, teacher, temperature=temperature, weight=teacher_weight, kl=kl)
         loss = loss + reduce_loss(terms * counted, counted, reduction)
     dtype = result_dtype(input)
     return loss if loss.dtype == dtype else loss.to(dtype)
+
+
+def counted_weights(target: SoftTarget, ignore_index: int) -> Tensor:
+    """Returns how much of a teacher's loss counts at each position.
+
+    An ignored label silences its share of the teacher too; class weights are the labels' business alone.
+    """
+    return target._weights.masked_fill(target._labels == ignore_index, 0).sum(0)
 
 
 def _elementwise_loss(

@@ -103,7 +103,7 @@ class SoftTarget(WeightedLabels):
             SoftTargetError: if the target is smoothed already.
         """
         uniform_share(label_smoothing, spread, sys.maxsize)
-        soft = as_soft(target)
+        soft = _as_class_labels(target)
         if not label_smoothing:
             return soft
         if soft.label_smoothing:
@@ -141,7 +141,7 @@ class SoftTarget(WeightedLabels):
         """
         if not weight >= 0:
             raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
-        soft = as_soft(target)
+        soft = _as_class_labels(target)
         teacher = teacher_log_probabilities(teacher_logits, temperature=temperature).detach().unsqueeze(0)
         dim = min(soft.ndim, 1) + 1
         if teacher.shape[1:dim] + teacher.shape[dim + 1 :] != soft.shape:
@@ -233,10 +233,20 @@ def as_soft(target: Tensor) -> SoftTarget:
     """Returns a SoftTarget as it is, and integer labels as one of a single component of weight 1."""
     if isinstance(target, SoftTarget):
         return target
-    if not is_class_index(target):
-        raise TypeError(f"Expected integer labels, but got {target.dtype}.")
+    _check_class_index(target)
     weights = torch.ones(target.shape, dtype=torch.float32, device=target.device)
     return SoftTarget(target.detach().unsqueeze(0), weights.unsqueeze(0))
+
+
+def _as_class_labels(target: Tensor) -> SoftTarget:
+    """Like :func:`as_soft`, but refuses a SoftTarget that was cast to floating point."""
+    _check_class_index(target)
+    return as_soft(target)
+
+
+def _check_class_index(target: Tensor) -> None:
+    if not is_class_index(target):
+        raise TypeError(f"Expected integer labels, but got {target.dtype}.")
 
 
 def _of_shape(weight: Tensor, labels: Tensor) -> Tensor:

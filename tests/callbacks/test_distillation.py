@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from lightning_tricks import CutMix, Distillation, LabelSmoothing, Mixup, SoftTargetError
+from lightning_tricks import CutMix, Distillation, LabelSmoothing, Mixup, SoftTarget, SoftTargetError
 from tests.plain import PlainModule, image_loader
 from tests.teachers import CLASSES, Net, Student, naive_loss
 
@@ -214,8 +214,41 @@ def test_targets_that_are_no_class_labels():
 def test_a_teacher_inside_the_student_is_refused(make_trainer):
     student = Student()
     trick = Distillation(student.net)
-    with pytest.raises(MisconfigurationException, match="shares parameters"):
+    with pytest.raises(MisconfigurationException, match=r"Distillation has frozen its teacher.*shares parameters"):
         fit(make_trainer, [trick], student)
+
+
+def test_nan_is_an_error_each_time():
+    trick = Distillation(Net(output=lambda z: z * torch.nan))
+    batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="got NaN from its teacher"):
+            trick(batch)
+
+
+def test_each_teacher_sees_the_images_in_its_own_dtype():
+    teachers = [nn.Linear(4, 5).bfloat16(), nn.Linear(4, 5)]
+    images, labels = torch.rand(2, 4), torch.tensor([0, 1])
+    taught = Distillation(teachers, temperature=1.0)((images, labels))[1]
+    expected = SoftTarget.distil(labels, [teachers[0](images.bfloat16()), teachers[1](images)], temperature=1.0)
+    z = torch.randn(2, 5)
+    assert torch.equal(nn.functional.cross_entropy(z, taught), nn.functional.cross_entropy(z, expected))
+
+
+@pytest.mark.parametrize(
+    ("saved", "match"),
+    [
+        (nn.Linear(4, 5), "holds more than tensors and plain values; save the weights alone"),
+        ([torch.zeros(2)], "holds a list"),
+        ({"state_dict": {"net.weight": torch.zeros(5, 4)}}, r'Missing key\(s\) in state_dict: "weight"'),
+        ({"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}, "size mismatch for weight"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_teachers(tmp_path, saved, match):
+    torch.save(saved, tmp_path / "other.pt")
+    need = r"Distillation needs a checkpoint with the state_dict of its teacher, a Linear, but .*other\.pt"
+    with pytest.raises(ValueError, match=f"(?s){need}.*{match}"):
+        Distillation(nn.Linear(4, 5), teacher_checkpoint=tmp_path / "other.pt")
 
 
 def test_p():
@@ -233,6 +266,14 @@ def test_p():
         ((Net(),), {"kl": 1}, TypeError, "Distillation needs kl"),
         (([],), {}, ValueError, "at least one teacher"),
         ((["net"],), {}, TypeError, "a teacher that is a module, but got str"),
+        ((Net(),), {"teacher_output": [0]}, TypeError, r"Distillation needs teacher_output to be a key.*got \[0\]"),
+        ((Net(),), {"teacher_output": True}, TypeError, "Distillation needs teacher_output to be a key.*got True"),
+        (
+            (Net(),),
+            {"teacher_checkpoint": 3},
+            TypeError,
+            "Distillation needs teacher_checkpoint to be a path, but got 3",
+        ),
     ],
 )
 def test_bad_arguments(args, kwargs, error, match):

@@ -6,8 +6,9 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_tricks import DistillationMixin, LabelSmoothingMixin, Mixup, SoftTarget, SoftTargetError
+from lightning_tricks import Distillation, DistillationMixin, LabelSmoothingMixin, Mixup, SoftTarget, SoftTargetError
 from tests.plain import image_loader
 from tests.soft_target.targets import make, make_logits
 from tests.teachers import CLASSES, Net, naive_loss
@@ -80,6 +81,31 @@ def test_together_in_either_order(cls, kind):
     torch.testing.assert_close(module.compute_loss(logits, target, inputs=X), expected)
 
 
+@pytest.mark.parametrize("cls", [Both, BothReversed])
+def test_ignored_labels_silence_the_teacher_as_with_the_callbacks(cls):
+    images, logits = torch.randn(3, 3, 4, 2), make_logits(3, CLASSES, 4, 2)
+    teacher = torch.nn.Sequential(torch.nn.Conv2d(3, CLASSES, 1), torch.nn.Dropout(0.5))
+    labels = torch.randint(CLASSES, (3, 4, 2), generator=torch.Generator().manual_seed(0))
+    labels[0, 1:] = -100
+    labels[2] = -100
+    module = cls(label_smoothing=0.1, teacher=teacher, temperature=3.0, weight=0.5)
+    for target in (labels, SoftTarget.mix([labels, labels.roll(1, 0)], [torch.tensor(0.75), torch.tensor(0.25)])):
+        _, taught = Distillation(teacher, temperature=3.0, weight=0.5)((images, SoftTarget.smooth(target, 0.1)))
+        expected = F.cross_entropy(logits, taught)
+        torch.testing.assert_close(module.compute_loss(logits, target, inputs=images), expected)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_teacher_that_shares_parameters_with_the_module_is_refused(keep):
+    teacher = torch.nn.Linear(3, CLASSES)
+    module = Distilling(teacher=teacher)
+    module.net = torch.nn.Linear(3, CLASSES) if keep else teacher
+    if keep:
+        module.teacher = teacher  # which makes it a submodule: trained, saved and put into training mode
+    with pytest.raises(MisconfigurationException, match=r"DistillationMixin has frozen its teacher.*shares parameters"):
+        module.compute_loss(make_logits(2, CLASSES), torch.tensor([0, 1]), inputs=torch.randn(2, 3))
+
+
 def test_the_teacher_is_no_part_of_the_module():
     teacher = Net()
     module = Both(label_smoothing=0.1, teacher=teacher)
@@ -95,7 +121,7 @@ def test_the_teacher_is_no_part_of_the_module():
 
 def test_the_parts_are_logged_apart(make_trainer):
     module = Both(label_smoothing=0.0, teacher=torch.nn.Identity(), log_parts=True)
-    module._teacher.modules[0] = module.net  # a teacher that agrees
+    module._teacher.modules[0] = copy.deepcopy(module.net)  # a teacher that agrees
     trainer = make_trainer(max_steps=1)
     trainer.fit(module, image_loader(n=8))
     torch.testing.assert_close(trainer.logged_metrics["distillation_kl"], torch.tensor(0.0), atol=1e-6, rtol=0)
@@ -110,7 +136,10 @@ def test_nothing_is_logged_unless_asked_for(make_trainer):
 
 def test_smoothing_twice_and_missing_inputs():
     logits, hard = make_logits(7, CLASSES), targets()["hard"]
-    with pytest.raises(SoftTargetError, match=r"LabelSmoothing \(label_smoothing=0.1\).*again \(label_smoothing=0.2\)"):
+    with pytest.raises(
+        SoftTargetError,
+        match=r"LabelSmoothingMixin: .*LabelSmoothing \(label_smoothing=0.1\).*again \(label_smoothing=0.2\)",
+    ):
         Smoothing(label_smoothing=0.2).compute_loss(logits, SoftTarget.smooth(hard, 0.1))
     with pytest.raises(ValueError, match="inputs=x"):
         Distilling(teacher=Net()).compute_loss(logits, hard)

@@ -232,3 +232,12 @@ def test_the_hash_knows_the_source_since_the_compilers_cache_outlives_it(monkeyp
     monkeypatch.undo()
     weighted_labels._source_digest.cache_clear()
     assert target._stable_hash_for_caching() == before
+
+
+@pytest.mark.parametrize(
+    "make_target", [lambda y: SoftTarget.smooth(y, 0.1), lambda y: SoftTarget.distil(y, torch.zeros(7, C))]
+)
+def test_labels_that_were_cast_take_no_smoothing_and_no_teacher(make_target):
+    """Their losses would not know of it."""
+    with pytest.raises(TypeError, match=r"integer labels, but got torch.float32"):
+        make_target(make()[2].float())

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signatu
 
 from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
+from lightning_tricks.callbacks.one_trainer import check_free
 from lightning_tricks.callbacks.randomness import BatchRandomness
 
 Observer = Callable[[Any, Any, "list[tuple[BatchHooks, Any]]"], None]
@@ -149,11 +150,14 @@ class BatchHooks(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Puts the stand-in for ``training_step`` in place: the first batch trick of the list does it for all."""
-        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        tricks = [callback for callback in callbacks if isinstance(callback, BatchHooks)]
-        if stage != "fit" or tricks[0] is not self:
+        if stage != "fit":
             return
-        self._close()
+        if self._run is not None:
+            check_free(self.name, self._run.trainer, trainer)
+            self._close()
+        tricks = _batch_tricks(trainer)
+        if self not in tricks[:1]:
+            return
         mixing = [trick.name for trick in tricks if trick.mixes]
         if len(mixing) > 1:
             pl.utilities.rank_zero_warn(
@@ -194,8 +198,8 @@ class BatchHooks(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Stores the run's seed."""
-        if self._run_seed is not None:
+        """Stores the run's seed; a trick that has led the run of another Trainer does not speak for this one."""
+        if self._run_seed is not None and self in _batch_tricks(trainer)[:1]:
             write_entry(checkpoint, "batch", {"seed": self._run_seed})
 
     def on_load_checkpoint(
@@ -209,17 +213,27 @@ class BatchHooks(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Puts the module's own ``training_step`` back."""
-        self._close()
+        self._end(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Puts the module's own ``training_step`` back."""
-        self._close()
+        self._end(trainer)
 
     def _disarm(self) -> None:
         if self._run is not None:
             self._run.disarm()
 
+    def _end(self, trainer: pl.Trainer) -> None:
+        # Another Trainer with this trick in its list may validate in the middle of the run.
+        if self._run is not None and self._run.trainer is trainer:
+            self._close()
+
     def _close(self) -> None:
         if self._run is not None:
             self._run.close()
             self._run = None
+
+
+def _batch_tricks(trainer: pl.Trainer) -> list[BatchHooks]:
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, BatchHooks)]

@@ -35,7 +35,7 @@ class LRDriver:
     """Multiplies the learning rates of one run by the product of its tricks.
 
     Args:
-        trainer: the run's trainer.
+        trainer: the run's trainer; it is forgotten when the run has stopped.
         tricks: the learning-rate tricks among its callbacks; the first one calls this driver.
     """
 
@@ -43,7 +43,7 @@ class LRDriver:
         for trick in tricks:
             trick.check_beside(tricks)
         self.tricks = tricks
-        self._trainer = trainer
+        self.trainer = trainer
         self._counts: list[int] | None = None
         self._steps: list[ScaledStep] = []
         self._length: RunLength | None = None
@@ -72,7 +72,7 @@ class LRDriver:
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
-        return self._trainer is not None and any(callback is self.tricks[0] for callback in self._trainer.callbacks)
+        return self.trainer is not None and any(callback is self.tricks[0] for callback in self.trainer.callbacks)
 
     def start(self, trainer: pl.Trainer) -> None:
         """Reads the run's length and hooks the optimizers."""
@@ -86,8 +86,8 @@ class LRDriver:
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
         self._checked_epoch = trainer.current_epoch
-        callbacks = bare_monitors(self._trainer.callbacks)
-        self._trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
+        callbacks = bare_monitors(self.trainer.callbacks)
+        self.trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
         self.refresh(trainer)
 
     def refresh(self, trainer: pl.Trainer) -> None:
@@ -137,13 +137,13 @@ class LRDriver:
         for step in self._steps:
             step.detach()
         self._steps = []
-        if self._trainer is not None:
-            self._trainer.callbacks = bare_monitors(self._trainer.callbacks)
-            self._trainer = None
+        if self.trainer is not None:
+            self.trainer.callbacks = bare_monitors(self.trainer.callbacks)
+            self.trainer = None
 
     def _show(self) -> None:
         if self.is_active():
-            self.refresh(self._trainer)
+            self.refresh(self.trainer)
             for step in self._steps:
                 step.show()
 

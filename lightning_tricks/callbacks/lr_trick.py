@@ -9,6 +9,7 @@ from lightning.pytorch import Callback
 
 from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.callbacks.lr_driver import LRDriver
+from lightning_tricks.callbacks.one_trainer import check_free
 from lightning_tricks.callbacks.run_length import RunLength
 
 
@@ -95,6 +96,9 @@ class LRTrick(Callback, ABC):
         tricks = [callback for callback in trainer.callbacks if isinstance(callback, LRTrick)]  # type: ignore[attr-defined]
         if stage != "fit" or not tricks or tricks[0] is not self:
             return
+        for trick in tricks:
+            if trick._driver is not None:
+                check_free(type(trick).__name__, trick._driver.trainer, trainer)
         previous, self._driver = self._driver, None
         if previous is not None:
             previous.stop()
@@ -130,12 +134,12 @@ class LRTrick(Callback, ABC):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Makes every learning rate nominal and removes the hooks."""
-        if self._driver is not None:
+        if self._driver is not None and self._driver.trainer is trainer:
             self._driver.stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Removes the hooks."""
-        if self._driver is not None:
+        if self._driver is not None and self._driver.trainer is trainer:
             self._driver.stop()
 
     def on_save_checkpoint(

@@ -45,7 +45,7 @@ def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tenso
 
 
 def checked_boxes(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tensor | np.ndarray:
-    """Returns the boxes as they are, lists as a tensor; see :func:`box_mask` for what is needed and what is raised."""
+    """Returns the boxes in 64 bits, lists as a tensor; see :func:`box_mask` for what is needed and what is raised."""
     n = len(images)
     if images.ndim < 3:
         raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
@@ -58,7 +58,8 @@ def checked_boxes(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> 
             f"{trick} needs one box (top, left, height, width) an image, for {n} images, "
             f"but got boxes of shape {tuple(boxes.shape)}"
         )
-    return boxes
+    # In fewer bits the sum of a corner and a length may overflow.
+    return boxes.astype(np.int64, copy=False) if isinstance(boxes, np.ndarray) else boxes.long()
 
 
 def _arange(length: int, *, like: Tensor | np.ndarray) -> Any:

@@ -23,7 +23,10 @@ def check_number(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner} needs {name} to be a number, but got {value!r} of type {type(value).__name__}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond every float
+        number = math.inf
     if not (math.isfinite(number) and low <= number <= high and above < number < below):
         limits = [
             f"{sign} {limit:g}"

@@ -1,5 +1,6 @@
 """Boxes of every image filled with a value: what Cutout and RandomErasing have in common."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,11 @@ def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -
         raise ValueError(
             f"{trick} needs one value a channel, but got {len(numbers)} for images of shape {tuple(images.shape)}"
         )
-    if not images.is_floating_point():
+    if images.is_floating_point() or images.is_complex():
+        limit = torch.finfo(images.dtype).max
+        if any(limit < abs(number) < math.inf for number in numbers):
+            raise ValueError(f"{trick} needs numbers up to {limit:g} for {images.dtype}, but got {value}")
+    else:
         low, high = _range(images.dtype)
         if not all(float(number).is_integer() and low <= number <= high for number in numbers):
             raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")

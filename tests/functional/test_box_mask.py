@@ -18,6 +18,21 @@ def test_marks_the_pixels_of_all_boxes_of_an_image():
     assert not box_mask(boxes[:, :0], images=IMAGES, trick="cutout").any()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "uint32", "uint64"])
+@pytest.mark.parametrize("as_array", [True, False])
+def test_boxes_of_few_bits_reach_as_far_as_others(dtype, as_array):
+    """The box ends at column 254 or 500, which is more than an int8 or a uint8 holds."""
+    left = 127 if dtype == "int8" else 250
+    images = torch.zeros(1, 1, 2, 600)
+    boxes = np.array([[0, left, 2, left]])
+    expected = box_mask(boxes, images=images, trick="cutout")
+    assert expected.sum() == 2 * left
+    few_bits = boxes.astype(dtype)
+    assert torch.equal(
+        box_mask(few_bits if as_array else torch.from_numpy(few_bits), images=images, trick="cutout"), expected
+    )
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64])
 def test_refuses_boxes_that_are_not_integers(dtype):
     with pytest.raises(TypeError, match=f"cutout needs boxes of integers, but got {dtype}"):

@@ -29,6 +29,7 @@ def test_what_is_no_number_is_a_type_error(value):
         (1.0, {"low": 0, "below": 1}, "at least 0 and below 1"),
         (math.nan, {"low": 0}, "at least 0"),
         (math.inf, {}, "finite"),
+        pytest.param(10**400, {"low": 0}, "at least 0", id="beyond every float"),
     ],
 )
 def test_a_number_out_of_range_is_a_value_error(value, limits, need):

@@ -35,6 +35,18 @@ def test_refuses_a_number_that_does_not_fit_integer_images(dtype, value, limits)
         erase(torch.zeros(2, 3, 4, 5, dtype=dtype), boxes=BOXES, value=value, trick="random_erasing")
 
 
+@pytest.mark.parametrize("value", [1e5, -1e5, (0.0, 1e5, 0.0)])
+def test_refuses_a_number_that_does_not_fit_floating_point_images(value):
+    with pytest.raises(ValueError, match=r"cutout needs numbers up to 65504 for torch.float16, but got"):
+        erase(torch.zeros(2, 3, 4, 5, dtype=torch.float16), boxes=BOXES, value=value, trick="cutout")
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float16])
+def test_erases_images_of_any_dtype_also_with_infinity(dtype):
+    erased = erase(torch.zeros(2, 3, 4, 5, dtype=dtype), boxes=BOXES, value=float("inf"), trick="cutout")
+    assert (erased == float("inf")).sum() == 2 * 3 * 4
+
+
 def test_refuses_noise_that_would_lose_its_fraction():
     with pytest.raises(TypeError, match=r"fill images of torch.uint8 with values of torch.float32"):
         erase(torch.zeros(2, 3, 4, 5, dtype=torch.uint8), boxes=BOXES, value=torch.randn(3, 4, 5), trick="cutout")

@@ -4,7 +4,7 @@ import functools
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import nn
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _EMPTY = types.CellType()  # of a variable that has no value yet
+_NONE = object()  # what is not in a description
+_LONG = 60  # letters
 
 
 def describe(value: object, *, inside: tuple[object, ...] = ()) -> Any:
@@ -78,10 +80,26 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     Returns:
         ``"name: … there, … here"`` for each, joined by semicolons; empty if they are equal.
     """
-    flat_there, flat_here = _flat(there), _flat(here)
-    names = [name for name in {**flat_there, **flat_here} if flat_there.get(name) != flat_here.get(name)]
-    shown = [f"{name}: {flat_there.get(name, 'none')} there, {flat_here.get(name, 'none')} here" for name in names]
+    shown = list(_differences(there, here, ""))
     return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _differences(there: Any, here: Any, path: str) -> Iterator[str]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in {**there, **here}:
+            inner = f"{path}.{name}" if path else name
+            yield from _differences(there.get(name, _NONE), here.get(name, _NONE), inner)
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for place, (item, other) in enumerate(zip(there, here, strict=True)):
+            yield from _differences(item, other, f"{path}[{place}]")
+    elif there != here:
+        yield f"{path}: {_short(there)} there, {_short(here)} here"
+
+
+def _short(value: Any) -> str:
+    """A value in words, of which the first will do."""
+    text = "none" if value is _NONE else json.dumps(value)
+    return text if len(text) <= _LONG else text[:_LONG] + "…"
 
 
 def _words(code: types.CodeType) -> list[Any]:
@@ -94,13 +112,3 @@ def _words(code: types.CodeType) -> list[Any]:
 
 def _name(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, str]:
-    if isinstance(value, Mapping) and value:
-        return {
-            path: text
-            for name, item in value.items()
-            for path, text in _flat(item, f"{prefix}.{name}" if prefix else str(name)).items()
-        }
-    return {prefix: json.dumps(value)}

@@ -101,5 +101,10 @@ def test_difference_names_what_differs():
     less = {**there, "arms": {"mixup": [{"alpha": 0.2}]}}
     assert difference(there, less) == "arms.cutmix: [] there, none here"
     assert difference(less, there) == "arms.cutmix: none there, [] here"
+    other = {**there, "arms": {"mixup": [{"alpha": 0.4}], "cutmix": []}}
+    assert difference(there, other) == "arms.mixup[0].alpha: 0.2 there, 0.4 here"
+    long = {**there, "arms": {"mixup": [{"alpha": 0.2}], "cutmix": [{"words": "ab" * 100}]}}
+    shown = '[{"words": "' + "ab" * 24
+    assert difference(there, long) == f"arms.cutmix: [] there, {shown}… here"
     many = {str(i): i for i in range(8)}
     assert difference(many, dict.fromkeys(many, -1)).endswith("4: 4 there, -1 here; and 3 more")

@@ -9,6 +9,7 @@ from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+import torch
 from torch import Tensor
 
 INPUT_NAMES = ("image", "images", "pixel_values", "input", "inputs", "x")
@@ -22,7 +23,8 @@ Path = tuple[int | str, ...]
 def describe(value: Any) -> str:
     """Says in one line what ``value`` is: shapes and dtypes, keys, types; never numbers."""
     if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+        layout = "" if value.layout == torch.strided else f" of layout {value.layout}"
+        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}{layout}"
     if isinstance(value, Mapping):
         return f"{type(value).__name__}({', '.join(f'{key!r}: {describe(item)}' for key, item in value.items())})"
     if _names(value) is not None:

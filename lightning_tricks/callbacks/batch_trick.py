@@ -189,15 +189,15 @@ class BatchTrick(BatchHooks):
                 params = dataclasses.replace(params, **changes)
             with torch.no_grad(), no_autocast(images.device.type):
                 new_images, new_target = self.apply(params, images, target)
+            if new_images is not images:
+                batch = set_at(batch, input_key, _in_the_form_of(given, new_images))
+            if target_key is not None and new_target is not target:
+                batch = set_at(batch, target_key, new_target)
         except (TypeError, ValueError) as error:
             if str(error).startswith(self.name):
                 raise
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self.name}: {error}") from error
-        if new_images is not images:
-            batch = set_at(batch, input_key, _in_the_form_of(given, new_images))
-        if target_key is not None and new_target is not target:
-            batch = set_at(batch, target_key, new_target)
         return batch, params
 
     def check_images(self, images: Tensor) -> None:
@@ -215,7 +215,7 @@ class BatchTrick(BatchHooks):
     def _as_tensor(self, images: Any, batch: Any) -> Tensor:
         if isinstance(images, TVTensor):
             return images.as_subclass(Tensor)
-        if isinstance(images, Tensor):
+        if isinstance(images, Tensor) and images.layout == torch.strided:
             return images
         if isinstance(images, (list, tuple)) and images and all(isinstance(image, Tensor) for image in images):
             if any(image.shape != images[0].shape for image in images):

@@ -24,7 +24,7 @@ class TargetMixer:
     Args:
         trick: the trick that mixes; it says what class indices become and how a mask is cut.
         params: what it has drawn.
-        images: the images before they are mixed; only their shape and device matter.
+        images: the images before they are mixed; only their shape matters.
         mixing: whether they are mixed, or the target only takes the form that it has in mixed batches.
     """
 
@@ -37,7 +37,7 @@ class TargetMixer:
         weights = np.zeros((count, self.n), np.float32)
         for k, weight in enumerate(params.weights if mixing else [1.0]):
             weights[k] = weight
-        self.weights = torch.from_numpy(weights).to(images.device, non_blocking=True)  # (K, N)
+        self.weights = torch.from_numpy(weights)  # (K, N)
 
     def __call__(self, target: Any) -> Any:
         """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
@@ -46,14 +46,15 @@ class TargetMixer:
             for key, entry in [(key, self(entry)) for key, entry in entries]:
                 target = set_at(target, (key,), entry)
             return target
-        if not isinstance(target, Tensor):
+        if not isinstance(target, Tensor) or target.layout != torch.strided:
             raise TypeError(f"{self.trick.name} needs targets that are tensors, but got {describe(target)}")
         if target.ndim == 0 or len(target) != self.n:
             raise ValueError(
                 f"{self.trick.name} needs one target for each of its {self.n} images, but got {describe(target)}"
             )
         if isinstance(target, TVTensor):
-            return wrap(self._mix(target.as_subclass(Tensor)), like=target)
+            mixed = self._mix(target.as_subclass(Tensor))
+            return mixed if isinstance(mixed, SoftTarget) else wrap(mixed, like=target)
         return self._mix(target)
 
     def _mix(self, target: Tensor) -> Tensor:
@@ -73,15 +74,18 @@ class TargetMixer:
     def _partners(self, target: Tensor) -> list[Tensor]:
         return [target.roll(-shift, 0) if shift else target for shift in self.shifts]
 
+    def _weights_beside(self, target: Tensor) -> Tensor:
+        return self.weights.to(target.device, non_blocking=True)
+
     def _soft_labels(self, target: Tensor) -> SoftTarget:
-        partners = self._partners(target)
+        partners, weights = self._partners(target), self._weights_beside(target)
         if target.ndim == 1 and is_class_index(target) and not isinstance(target, SoftTarget):
-            return SoftTarget(torch.stack(partners), self.weights)  # the commonest needs nothing of what mix looks at
-        return SoftTarget.mix(partners, self.weights.unbind())
+            return SoftTarget(torch.stack(partners), weights)  # the commonest needs nothing of what mix looks at
+        return SoftTarget.mix(partners, weights.unbind())
 
     def _weighted_sum(self, target: Tensor) -> Tensor:
         total = torch.zeros_like(target, dtype=torch.promote_types(target.dtype, torch.float32))
-        for weight, partner in zip(self.weights, self._partners(target), strict=True):
+        for weight, partner in zip(self._weights_beside(target), self._partners(target), strict=True):
             total += _expand(weight, target) * partner
         return total.to(target.dtype)
 
@@ -104,6 +108,7 @@ class TargetMixer:
         if self.trick.labels == "soft":
             return soft
         if self.trick.num_classes is not None:
+            self._check_range(soft, self.trick.num_classes)
             return soft.probabilities(self.trick.num_classes)
         if soft.label_smoothing:
             raise ValueError(
@@ -114,6 +119,18 @@ class TargetMixer:
         picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)
         chosen = (_expand(picks, soft) >= weights.cumsum(0)[:-1]).sum(0, keepdim=True)
         return labels.gather(0, chosen)[0].long()
+
+    def _check_range(self, soft: SoftTarget, num_classes: int) -> None:
+        """On the CPU alone: elsewhere it would read labels back, and the device notices them itself."""
+        if soft.device.type != "cpu" or soft.numel() == 0:
+            return
+        labels = torch.stack([part for part, _ in soft.components])
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= num_classes:
+            raise ValueError(
+                f'{self.trick.name} needs labels in 0..{num_classes - 1} for labels="dense" with '
+                f"num_classes={num_classes}, but got {describe(soft)} from {low} to {high}"
+            )
 
 
 def _expand(values: Tensor, target: Tensor) -> Tensor:

@@ -469,6 +469,11 @@ class TestOutsideATrainer:
             r"where the target is.*whose keys are \['image', 'id'\]",
         ),
         ({"image": [1, 2], "label": 1}, TypeError, "Add needs images as one tensor, but got list of 2 .int, int"),
+        (
+            (torch.ones(2, 3, 8, 6).to_sparse(), torch.ones(2)),
+            TypeError,
+            r"Add needs images as one tensor, but got float32\[2, 3, 8, 6\] of layout torch.sparse_coo",
+        ),
     ],
 )
 def test_bad_batches(batch, error, message):
@@ -487,6 +492,11 @@ def test_bad_batches(batch, error, message):
 def test_bad_keys_for_a_batch(keys, message):
     with pytest.raises(ValueError, match=message):
         Add(**keys)((torch.ones(2, 3, 8, 6), torch.ones(2)))
+
+
+def test_a_key_that_leads_into_a_tensor():
+    with pytest.raises(TypeError, match=r"^Add: an entry of float32\[2\] cannot be replaced; pass a \(getter"):
+        Add(target_key=(1, 0))((torch.ones(2, 3, 8, 6), torch.ones(2)))
 
 
 @pytest.mark.parametrize(

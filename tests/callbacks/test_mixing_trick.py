@@ -199,6 +199,38 @@ def test_tv_tensors_keep_their_type():
     assert not torch.equal(plain["label"], batch["label"])
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_a_typed_mask_of_classes_becomes_components_when_blended(p):
+    masks = torch.randint(3, (N, H, W))
+    target = Mixup(alpha=1.0, p=p)((IMAGES, tv_tensors.Mask(masks)), rng=0)[1]
+    plain = Mixup(alpha=1.0, p=p)((IMAGES, masks), rng=0)[1]
+    assert type(target) is SoftTarget
+    assert torch.equal(target.probabilities(3), plain.probabilities(3))
+
+
+@pytest.mark.parametrize("labels", ["soft", "sample", "dense"])
+@pytest.mark.parametrize(("on_images", "on_labels"), [("cpu", "meta"), ("meta", "cpu")])
+def test_labels_may_lie_on_another_device_than_the_images(labels, on_images, on_labels):
+    arguments = {"labels": labels, "num_classes": 5 if labels == "dense" else None}
+    batch = (IMAGES.to(on_images), [LABELS.to(on_labels), torch.rand(N, 2, device=on_labels)])
+    images, (target, regression) = Mixup(alpha=1.0, **arguments)(batch, rng=0)
+    assert images.device.type == on_images
+    assert target.device.type == regression.device.type == on_labels
+    if labels == "soft":
+        assert all(part.device.type == on_labels for pair in target.components for part in pair)
+    expected = Mixup(alpha=1.0, **arguments)((IMAGES, LABELS), rng=0)[1]
+    if on_labels == "cpu":
+        assert torch.equal(*(each.probabilities(5) if labels == "soft" else each for each in (target, expected)))
+
+
+@pytest.mark.parametrize(("labels", "range_"), [([0, 1, 2, 5], "0 to 5"), ([-100, 0, 1, 2], "-100 to 2")])
+def test_dense_labels_out_of_range_are_refused(labels, range_):
+    dense = Mixup(alpha=1.0, labels="dense", num_classes=5)
+    message = rf'Mixup needs labels in 0\.\.4 for labels="dense" with num_classes=5, but got int64\[4\] from {range_}'
+    with pytest.raises(ValueError, match=message):
+        dense((IMAGES, torch.tensor(labels)), rng=0)
+
+
 @pytest.mark.parametrize("trick", [Mixup, CutMix])
 @pytest.mark.parametrize("arguments", [{"p": 0.0}, {"alpha": 0.0}])
 def test_a_batch_that_is_not_touched_has_labels_of_the_same_form(trick, arguments):
@@ -241,6 +273,7 @@ def test_the_draw_does_not_depend_on_labels():
         (["cat", "dog", "cat", "dog"], TypeError, "needs targets that are tensors, but got str"),
         ({"label": LABELS, "path": "a.png"}, TypeError, "needs targets that are tensors, but got str"),
         (np.arange(4), TypeError, "needs targets that are tensors, but got ndarray"),
+        (torch.eye(4).to_sparse(), TypeError, r"but got float32\[4, 4\] of layout torch.sparse_coo"),
     ],
 )
 def test_bad_targets(trick, target, error, message):

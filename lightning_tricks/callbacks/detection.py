@@ -17,12 +17,22 @@ _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 
 
 def rows_of(target: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Returns the entries with one row a box, as plain tensors: those whose first dimension is that of ``boxes``."""
-    count = len(target["boxes"])
+    """Returns the entries with one row a box, as plain tensors: those whose first dimension is that of ``boxes``.
+
+    Raises:
+        TypeError: ``boxes`` or ``labels`` is no tensor, and would be left behind.
+        ValueError: ``boxes`` has not two dimensions, or ``labels`` not one row a box.
+    """
+    boxes, labels = target["boxes"], target.get("labels", target["boxes"])
+    for name, entry in (("boxes", boxes), ("labels", labels)):
+        if not isinstance(entry, Tensor):
+            raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(entry)}")
+    if boxes.ndim != 2 or labels.shape[:1] != boxes.shape[:1]:
+        raise ValueError(f"boxes (M, 4) and labels (M, ...) need one row a box, but got {describe(target)}")
     return {
         name: entry.as_subclass(Tensor) if isinstance(entry, TVTensor) else entry
         for name, entry in target.items()
-        if isinstance(entry, Tensor) and entry.ndim > 0 and len(entry) == count and name not in _OF_THE_IMAGE
+        if isinstance(entry, Tensor) and entry.ndim > 0 and len(entry) == len(boxes) and name not in _OF_THE_IMAGE
     }
 
 

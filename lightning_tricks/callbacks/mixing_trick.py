@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import is_detection
+from lightning_tricks.callbacks.batch_fields import describe, is_detection
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.callbacks.target_mixer import TargetMixer
 from lightning_tricks.functional.checks import check_choice, check_integer
@@ -120,6 +120,10 @@ class MixingTrick(BatchTrick):
         """Returns the mixed images and what becomes of the target."""
         mixing = params.active and len(images) > 1
         if is_detection(target):
+            if len(target) != len(images):
+                raise ValueError(
+                    f"{self.name} needs one target for each of its {len(images)} images, but got {describe(target)}"
+                )
             new_target = type(target)(self.mix_detection(params, images, target)) if mixing else target
         elif target is None:
             new_target = None

@@ -191,3 +191,32 @@ def change(**entries):
 def test_bad_targets(trick, batch, error, message):
     with pytest.raises(error, match=message):
         trick(batch, rng=0)
+
+
+@pytest.mark.parametrize("trick", [Mixup(alpha=1.0), Mosaic(), Mixup(p=0.0)], ids=["Mixup", "Mosaic", "untouched"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_one_target_an_image(trick, count):
+    images, targets = make_batch()
+    with pytest.raises(ValueError, match=f"{trick.name} needs one target for each of its 3 images, but got list of"):
+        trick((images, (targets * 2)[:count]), rng=0)
+
+
+@pytest.mark.parametrize("trick", [Mixup(alpha=1.0), Mosaic()], ids=["Mixup", "Mosaic"])
+@pytest.mark.parametrize(
+    ("entries", "error", "message"),
+    [
+        ({"boxes": [[0, 0, 1, 1]]}, TypeError, "boxes need to be a tensor with one row a box, but got list of 1"),
+        ({"boxes": None}, TypeError, "boxes need to be a tensor with one row a box, but got NoneType"),
+        ({"labels": []}, TypeError, "labels need to be a tensor with one row a box, but got list of 0"),
+        (
+            {"labels": torch.zeros(3)},
+            ValueError,
+            r"need one row a box, but got dict\('boxes': float32\[0",
+        ),
+        ({"labels": torch.tensor(0)}, ValueError, r"need one row a box, but got .*'labels': int64\[\]"),
+        ({"boxes": torch.zeros(0)}, ValueError, r"boxes \(M, 4\) and labels .* but got dict\('boxes': float32\[0\]"),
+    ],
+)
+def test_boxes_and_labels_that_would_part(trick, entries, error, message):
+    with pytest.raises(error, match=f"^{trick.name}: .*{message}"):
+        trick(change(**entries), rng=0)

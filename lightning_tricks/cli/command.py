@@ -97,6 +97,10 @@ def run_command(args: Sequence[str] | None = None) -> None:
         # From a loading process the message comes with that process's traceback before it.
         message = str(error).strip().splitlines()[-1]
         sys.exit(f"{PROG}: {message.rpartition('DataError: ')[2]}")
+    except OSError as error:
+        if is_stage:
+            raise
+        sys.exit(f"{PROG}: {error.filename}: {error.strerror}" if error.filename else f"{PROG}: {error}")
     except (ConfigError, ValueError, MisconfigurationException) as error:
         if is_stage and isinstance(error, ValueError):
             raise  # from a module of the user's own, who needs the traceback

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
 from lightning_tricks.study.arguments import check_call, check_grid, check_trainer_options
-from lightning_tricks.study.arm import BASELINE, Arm, arms_of, describe_arm, references_of
+from lightning_tricks.study.arm import BASELINE, Arm, arms_of, check_rates, describe_arm, references_of
 from lightning_tricks.study.fingerprint import describe
 from lightning_tricks.study.isolation import isolated_generators
 from lightning_tricks.study.result import StudyResult
@@ -57,6 +57,7 @@ class Ablation:
         ValueError: if a number is out of its range, a name is taken, the arms do not suit the question, or
             ``trainer_options`` holds callbacks (they belong to an arm) or ``max_epochs``; or ``directory`` holds
             another study.
+        MisconfigurationException: if learning-rate tricks of an arm do not go together.
 
     Example:
         >>> from lightning_tricks import Arm, Mixup
@@ -109,6 +110,8 @@ class Ablation:
         training = Training(module_factory, datamodule, metric, {"max_epochs": self.max_epochs, **options})
         self._runner = Runner(self.arms, training, self.max_epochs, self.mode, self.lr_grid)
         with isolated_generators():
+            for name, tricks in self.arms.items():
+                check_rates(name, tricks)
             described = {name: [describe_arm(trick) for trick in tricks] for name, tricks in self.arms.items()}
         self._description = {
             "question": question,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.study.fingerprint import describe
 
 BASELINE = "baseline"
@@ -100,6 +102,27 @@ def references_of(question: str, arms: Mapping[str, tuple[Arm, ...]]) -> dict[st
         Arm to arm, without the baseline.
     """
     return {arm: RECIPE if question == "recipe" and arm != RECIPE else BASELINE for arm in arms if arm != BASELINE}
+
+
+def check_rates(name: str, tricks: Sequence[Arm]) -> None:
+    """Refuses an arm whose learning-rate tricks do not go together, before anything is trained.
+
+    Args:
+        name: of the arm.
+        tricks: that it joins; callbacks made of what is prepared are not known yet.
+
+    Raises:
+        MisconfigurationException: they do not; it says which and why.
+    """
+    callbacks = [
+        callback for trick in tricks if trick.callbacks and not trick.prepare for callback in trick.callbacks()
+    ]
+    rates = [callback for callback in callbacks if isinstance(callback, LRTrick)]
+    for rate in rates:
+        try:
+            rate.check_beside(rates)
+        except MisconfigurationException as error:
+            raise MisconfigurationException(f"Ablation: arm {name!r} cannot be trained: {error}") from error
 
 
 def describe_arm(trick: Arm) -> dict[str, Any]:

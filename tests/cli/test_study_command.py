@@ -179,6 +179,7 @@ def test_the_published_recipe(tmp_path):
         ("--model alexnet", "model 'alexnet' cannot take images of 8 x 8 pixels"),
         ("--tricks zero_gamma", "zero_gamma needs residual blocks"),
         ("--recipe bag_of_trick", "there is no recipe 'bag_of_trick'. Did you mean 'bag_of_tricks'?"),
+        ("--recipe cosine,step", "A run has one decay of the learning rate, but got CosineDecay and StepDecay"),
         ("--recipe fast", "There are: bag_of_tricks, or names of tricks, separated by commas."),
         ("--recipe mixup", "a recipe needs at least two tricks"),
     ],
@@ -194,6 +195,13 @@ def test_a_truncated_image_is_one_plain_line(tmp_path):
         path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(SystemExit, match=rf"^lightning-tricks: {root}/ant/\d\.png: cannot read this image: [^\n]*$"):
         run(f"ablate --data {root} --image-size 8 --seeds 1 --epochs 1 --out {tmp_path / 'new'}")
+
+
+@pytest.mark.parametrize("words", ["ablate --tricks cosine --seeds 1", "preview --tricks cosine"])
+def test_a_folder_that_cannot_be_made_is_one_plain_line(words, tmp_path, trainings):  # noqa: F811
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {tmp_path}/file: File exists$"):
+        run(f"{words} --out {tmp_path / 'file'}")
 
 
 def test_confirm_needs_a_finished_study(tmp_path, trainings, capsys):  # noqa: F811

@@ -3,9 +3,10 @@ import subprocess
 import sys
 
 import pytest
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import lightning_tricks
-from lightning_tricks import CosineDecay, StepDecay
+from lightning_tricks import CosineDecay, Mixup, StepDecay
 from lightning_tricks.study import Ablation, Arm
 from lightning_tricks.study.training import HELD_OUT, Training
 from tests.study.small import CPU, Data, Module
@@ -149,6 +150,13 @@ def test_recipe(done):
     assert [row.reference for row in result.rows] == ["baseline", "baseline", "recipe", "recipe", "recipe"]
     assert [row.verdict for row in result.rows] == ["", "helps", "hurts", "hurts", "hurts"]
     assert {tricks for tricks, *_ in done} == {0, 2, 3}
+
+
+def test_a_recipe_that_cannot_be_trained_is_refused_at_once():
+    arms = {"cosine": lambda: [CosineDecay()], "step": lambda: [StepDecay()], "mixup": lambda: [Mixup()]}
+    study(arms=arms)
+    with pytest.raises(MisconfigurationException, match=r"arm 'recipe' cannot be trained: .*CosineDecay and StepDecay"):
+        study(arms=arms, question="recipe")
 
 
 def test_each_run_chooses_its_own_learning_rate(done, tmp_path):

@@ -110,7 +110,7 @@ def _settings(result: "StudyResult") -> str:
     settings = {**chosen, **dict(_flat(result.settings)), **versions}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     cells = ((escape(name), escape(text)) for name, text in words.items())
-    body = "".join(f'<tr><td class="words">{name}</td><td class="value">{text}</td></tr>' for name, text in cells)
+    body = "".join(f'<tr><td class="long">{name}</td><td class="value">{text}</td></tr>' for name, text in cells)
     return f'<div class="wide"><table>{body}</table></div>'
 
 

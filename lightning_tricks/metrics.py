@@ -43,7 +43,7 @@ class MixedAccuracy(Metric):
     def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = check_integer("MixedAccuracy", "num_classes", num_classes, low=1)
-        self.add_state("correct", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("correct", torch.tensor(0.0), dist_reduce_fx="sum")  # Apple's devices have no float64
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor) -> None:
@@ -79,4 +79,4 @@ class MixedAccuracy(Metric):
 
     def compute(self) -> Tensor:
         """Returns the average over all positions, float32."""
-        return (self.correct / self.total).float()
+        return self.correct / self.total

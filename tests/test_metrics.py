@@ -40,6 +40,15 @@ def test_the_states_of_all_ranks_are_added():
     torch.testing.assert_close(whole.compute(), (sum(p.correct for p in parts) / total).float())
 
 
+def test_its_states_are_at_home_on_every_device():
+    """Apple's devices have no float64."""
+    metric = MixedAccuracy(C)
+    logits, (_, _, target) = make_logits(7, C), make()
+    for labels in (target, target.hard, target.probabilities(C).double()):
+        metric.update(logits, labels)
+    assert {state.dtype for state in metric.metric_state.values()} == {torch.float32, torch.int64}
+
+
 def test_bad_input():
     _, _, target = make()
     with pytest.raises(ValueError, match=r"shape \(N, 5, …\), but got \(7, 4\)"):

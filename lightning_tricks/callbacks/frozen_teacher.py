@@ -65,7 +65,9 @@ class FrozenTeacher:
         if checkpoint is not None:
             self._load(checkpoint)
         for module in self.modules:
-            module.eval().requires_grad_(False)
+            module.eval()
+            for parameter in module.parameters():  # a scripted module has no requires_grad_
+                parameter.requires_grad_(False)
 
     @property
     def given(self) -> nn.Module | list[nn.Module]:

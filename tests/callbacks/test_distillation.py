@@ -251,6 +251,18 @@ def test_a_checkpoint_that_is_not_the_teachers(tmp_path, saved, match):
         Distillation(nn.Linear(4, 5), teacher_checkpoint=tmp_path / "other.pt")
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore::DeprecationWarning")
+def test_a_scripted_teacher():
+    teacher = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.5))
+    images, labels = torch.rand(2, 4), torch.tensor([0, 1])
+    z = torch.randn(2, 5)
+    scripted = Distillation(torch.jit.script(teacher))
+    scripted.teacher.train()
+    taught, expected = (trick((images, labels))[1] for trick in (scripted, Distillation(teacher)))
+    assert not any(parameter.requires_grad for parameter in scripted.teacher.parameters())
+    assert torch.equal(nn.functional.cross_entropy(z, taught), nn.functional.cross_entropy(z, expected))
+
+
 def test_p():
     batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
     assert Distillation(Net(), p=0.0)(batch, rng=0)[1].teachers == ()

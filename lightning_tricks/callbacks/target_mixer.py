@@ -113,7 +113,8 @@ class TargetMixer:
         if soft.label_smoothing:
             raise ValueError(
                 f'{self.trick.name} with labels="sample" draws plain labels, which cannot carry the smoothing that '
-                f"was put on them before (label_smoothing={soft.label_smoothing}); smooth in the criterion instead"
+                f"was put on them before (label_smoothing={soft.label_smoothing}); put LabelSmoothing after "
+                f"{self.trick.name}, or smooth in the criterion"
             )
         labels, weights = (torch.stack(part) for part in zip(*soft.components, strict=True))
         picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)

@@ -48,6 +48,7 @@ def _structure(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any)
         def piece(positions: Tensor, index: int = index) -> Tensor:
             return func(positions, *args, **kwargs)[index]
 
+        piece.__name__ = func.__name__  # for the refusal
         teacher = _teacher_rows(piece, target, piece_labels.shape[1:])
         pieces.append(target.like(piece_labels, piece_weights, teacher))
     return tuple(pieces)

@@ -159,6 +159,13 @@ def test_masks_may_be_smoothed_before_or_after(trick):
     torch.testing.assert_close(before.probabilities(3), after.probabilities(3))
 
 
+@pytest.mark.parametrize("shape", [(N,), (N, H, W)])
+def test_sampled_labels_cannot_carry_a_smoothing(shape):
+    smoothed = SoftTarget.smooth(torch.zeros(shape, dtype=torch.long), 0.1)
+    with pytest.raises(ValueError, match=r"CutMix with labels=\"sample\".*0\.1\); put LabelSmoothing after CutMix"):
+        CutMix(labels="sample")((IMAGES, smoothed), rng=2)
+
+
 @pytest.mark.parametrize("trick", [CutMix(), Mixup()], ids=lambda trick: trick.name)
 @pytest.mark.parametrize("shape", [(N,), (N, H, W)])
 def test_labels_with_a_teacher_are_not_mixed(trick, shape):

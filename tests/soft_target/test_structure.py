@@ -217,6 +217,12 @@ def test_with_a_teacher_reshapes_and_floating_casts_are_refused(operation, name)
         operation(SoftTarget.distil(make()[2], torch.zeros(7, C)))
 
 
+def test_rows_of_a_mask_with_a_teacher_are_refused():
+    taught = SoftTarget.distil(make((7, 2))[2], torch.zeros(7, C, 2))
+    with pytest.raises(SoftTargetError, match=r"`unbind`.*teacher aboard"):
+        taught.unbind(0)
+
+
 def test_with_smoothing_floating_casts_are_refused():
     with pytest.raises(SoftTargetError, match=r"`float`.*label smoothing"):
         SoftTarget.smooth(make()[2], 0.1).float()

@@ -31,6 +31,8 @@ from lightning_tricks.optim.zero_gamma import zero_gamma
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 if TYPE_CHECKING:
+    from lightning_tricks import plots as plots
+    from lightning_tricks import study as study
     from lightning_tricks.plots import BatchPreview, plot_lr, preview
     from lightning_tricks.study.ablation import Ablation
     from lightning_tricks.study.arm import Arm
@@ -85,12 +87,14 @@ _LATER = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    if f"{__name__}.{name}" in _LATER.values():
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # which would take every misspelt name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            return getattr(import_module(_LATER[name]), name)
+        if f"{__name__}.{name}" in _LATER.values():
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -18,7 +18,8 @@ def comparison_table(result: StudyResult) -> Table:
         A rich table.
     """
     interval = f"{100 * result.confidence:g}% interval"
-    table = Table("arm", "acc. %", "diff.", interval, "verdict", "s/run", "MB", box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = "arm", "acc. %", "diff.", interval, "verdict", "s/run", "MB"
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in (0, 1, 2, 3, 5, 6):
         table.columns[column].justify = "right" if column else "left"
         table.columns[column].no_wrap = True

@@ -53,7 +53,7 @@ class StudyProgress:
         """
         self.done += 1
         if self._bar is not None:
-            self._bar.set_description(f"run {min(self.done + 1, self.runs)} of {self.runs}", refresh=False)
+            self._bar.set_description_str(f"run {min(self.done + 1, self.runs)} of {self.runs}", refresh=False)
             self._bar.n = self.done * self.epochs
             self._bar.refresh()
         elif self.show:

@@ -95,9 +95,11 @@ class FrozenTeacher:
         """Returns the logits of each teacher; the first time they are looked at for NaN.
 
         Raises:
-            TypeError: a teacher's output is not a tensor.
+            TypeError: the inputs or a teacher's output are not a tensor.
             ValueError: a teacher's output lacks the part that was asked for, or is NaN.
         """
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"{self.owner} needs inputs for its teacher as one tensor, but got {_describe(inputs)}")
         logits = []
         for module in self.modules:
             parameter = next(module.parameters(), None)

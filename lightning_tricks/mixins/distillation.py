@@ -20,8 +20,8 @@ class DistillationMixin(LossMixin):
     """Gives a module ``compute_loss(logits, target, inputs=None)`` with a teacher's loss added.
 
     The numbers are those of :class:`~lightning_tricks.Distillation`, and so is what is said there of the teacher: it
-    is frozen, in eval mode, and no part of this module. Stands before ``LightningModule`` among the bases, alone or
-    with :class:`~lightning_tricks.LabelSmoothingMixin` in either order.
+    is frozen, in eval mode, and no part of this module (``save_hyperparameters`` is to ignore it). Stands before
+    ``LightningModule`` among the bases, alone or with :class:`~lightning_tricks.LabelSmoothingMixin` in either order.
 
     Args:
         teacher: a module that returns logits for the inputs, or several of them, whose probabilities are averaged.
@@ -74,7 +74,7 @@ class DistillationMixin(LossMixin):
         """Returns the loss of the other bases plus the teacher's; see :class:`LossMixin` for the arguments.
 
         Raises:
-            TypeError: the teacher does not return a tensor.
+            TypeError: ``inputs`` or what the teacher returns is not a tensor.
             ValueError: ``inputs`` is missing, or the teacher's logits are NaN or do not fit the student's.
             MisconfigurationException: the teacher and this module share parameters.
         """

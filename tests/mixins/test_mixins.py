@@ -143,6 +143,8 @@ def test_smoothing_twice_and_missing_inputs():
         Smoothing(label_smoothing=0.2).compute_loss(logits, SoftTarget.smooth(hard, 0.1))
     with pytest.raises(ValueError, match="inputs=x"):
         Distilling(teacher=Net()).compute_loss(logits, hard)
+    with pytest.raises(TypeError, match=r"DistillationMixin needs inputs.*as one tensor, but got a dict with 'x'"):
+        Distilling(teacher=Net()).compute_loss(logits, hard, inputs={"x": X})
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
         empty. The parameters are the module's own.
 
     Raises:
-        TypeError: if ``weight_decay`` is not a number.
+        TypeError: if ``module`` is not a module or ``weight_decay`` not a number.
         ValueError: if it is below 0, or if a lazy parameter has no shape yet.
 
     Example:
@@ -38,6 +38,8 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
     References:
         He et al., Bag of Tricks for Image Classification, arXiv 1812.01187 ("no bias decay").
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"weight_decay_groups needs a module, but got {type(module).__name__}")
     check_number("weight_decay_groups", "weight_decay", weight_decay, low=0)
     of_norms = {
         id(p) for layer in module.modules() if isinstance(layer, _NORMS) for p in layer.parameters(recurse=False)

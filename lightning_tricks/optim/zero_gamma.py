@@ -20,6 +20,7 @@ def zero_gamma(module: nn.Module) -> int:
         The number of blocks.
 
     Raises:
+        TypeError: if ``module`` is not a module.
         ValueError: if there is no such block, or one's last normalisation has no scale.
 
     Example:
@@ -31,6 +32,8 @@ def zero_gamma(module: nn.Module) -> int:
     References:
         Goyal et al., Accurate, Large Minibatch SGD, arXiv 1706.02677.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"zero_gamma needs a module, but got {type(module).__name__}")
     blocks = {
         name: block
         for name, block in module.named_modules()

@@ -246,7 +246,8 @@ def _as_class_labels(target: Tensor) -> SoftTarget:
 
 def _check_class_index(target: Tensor) -> None:
     if not is_class_index(target):
-        raise TypeError(f"Expected integer labels, but got {target.dtype}.")
+        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
+        raise TypeError(f"Expected integer labels, but got {kind}.")
 
 
 def _of_shape(weight: Tensor, labels: Tensor) -> Tensor:

@@ -86,6 +86,11 @@ def test_a_decay_of_another_type_is_refused():
         weight_decay_groups(nn.Linear(3, 2), "1e-4")
 
 
+def test_parameters_in_the_place_of_a_module_are_refused():
+    with pytest.raises(TypeError, match="weight_decay_groups needs a module, but got list"):
+        weight_decay_groups(list(nn.Linear(3, 2).parameters()), 0.1)
+
+
 @pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
 def test_lazy_parameters_are_refused():
     with pytest.raises(ValueError, match=r"needs parameters with a shape, but 0\.weight is lazy: run a batch first"):

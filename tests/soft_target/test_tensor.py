@@ -241,3 +241,5 @@ def test_labels_that_were_cast_take_no_smoothing_and_no_teacher(make_target):
     """Their losses would not know of it."""
     with pytest.raises(TypeError, match=r"integer labels, but got torch.float32"):
         make_target(make()[2].float())
+    with pytest.raises(TypeError, match="integer labels, but got list"):
+        make_target([0, 1])

@@ -92,11 +92,11 @@ class FrozenTeacher:
         return self
 
     def __call__(self, inputs: Tensor) -> list[Tensor]:
-        """Returns the logits of each teacher; the first time they are looked at for NaN.
+        """Returns the logits of each teacher; the first time they are looked at for NaN and infinity.
 
         Raises:
             TypeError: the inputs or a teacher's output are not a tensor.
-            ValueError: a teacher's output lacks the part that was asked for, or is NaN.
+            ValueError: a teacher's output lacks the part that was asked for, or is NaN or infinite.
         """
         if not isinstance(inputs, Tensor):
             raise TypeError(f"{self.owner} needs inputs for its teacher as one tensor, but got {_describe(inputs)}")
@@ -111,8 +111,9 @@ class FrozenTeacher:
             with torch.no_grad(), _in_eval_mode(module):
                 logits.append(self._pick(module(seen)))
         if not self.checked and not logits[0].is_meta:
-            if any(bool(each.isnan().any()) for each in logits):
-                raise ValueError(f"{self.owner} needs a teacher that returns numbers, but got NaN from its teacher")
+            # an infinite logit, as of a teacher that overflows in float16, is NaN after the softmax
+            if any(bool((each.isnan() | each.isposinf()).any()) for each in logits):
+                raise ValueError(f"{self.owner} needs logits that are numbers, but got NaN from its teacher, or infinity")
             self.checked = True
         return logits
 

@@ -218,8 +218,9 @@ def test_a_teacher_inside_the_student_is_refused(make_trainer):
         fit(make_trainer, [trick], student)
 
 
-def test_nan_is_an_error_each_time():
-    trick = Distillation(Net(output=lambda z: z * torch.nan))
+@pytest.mark.parametrize("factor", [torch.nan, torch.inf])
+def test_nan_is_an_error_each_time(factor):
+    trick = Distillation(Net(output=lambda z: (z.abs() + 1) * factor))
     batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
     for _ in range(2):
         with pytest.raises(ValueError, match="got NaN from its teacher"):

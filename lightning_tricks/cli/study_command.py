@@ -113,7 +113,7 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
         (arm.module_factory or make_module)()
     if training.accelerator == "cpu" and training.model == "tiny":
-        # The net is too small for a second thread to help, and one thread adds in one order whatever the number of cores.
+        # The net is too small for a second thread to help, and one thread adds in one order on every machine.
         torch.set_num_threads(1)
     return Ablation(
         make_module,

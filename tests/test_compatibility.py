@@ -1,5 +1,6 @@
 """The tricks beside what else a Trainer can be told; each test is a cell of the matrix in README.md."""
 
+import csv
 import math
 import os
 import subprocess
@@ -108,6 +109,55 @@ def test_trainer_arguments(make_trainer, arguments, steps):
     check(module, steps)
 
 
+def test_a_closure_that_is_called_several_times(make_trainer):
+    """Each call for a batch gets the same images and labels, at the user's own learning rate."""
+
+    class LBFGS(torch.optim.LBFGS):
+        def step(self, closure):
+            self.used.append([self.param_groups[0]["lr"]])
+            return super().step(closure)
+
+    class Closing(Module):
+        def training_step(self, batch, batch_idx):
+            assert self.optimizer.param_groups[0]["lr"] == self.lr
+            return super().training_step(batch, batch_idx)
+
+        def configure_optimizers(self):
+            self.optimizer = LBFGS(self.parameters(), lr=self.lr, max_iter=3)
+            self.optimizer.used = []
+            return self.optimizer
+
+    module = Closing()
+    make_trainer(callbacks=tricks(), max_epochs=2).fit(module, loader())
+    check(module, 16)
+    assert len(module.seen) > 2 * 16
+    assert len({id(y) for y in module.seen}) == 16
+
+
+def test_several_optimizers_under_manual_optimisation(make_trainer):
+    class Two(Module):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch, batch_idx):
+            self.manual_backward(super().training_step(batch, batch_idx))
+            for optimizer in self.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+
+        def configure_optimizers(self):
+            self.optimizer = recording(torch.optim.SGD)([self.net[1].weight], lr=self.lr)
+            self.other = recording(torch.optim.Adam)([self.net[1].bias], lr=0.01)
+            return self.optimizer, self.other
+
+    module = Two()
+    make_trainer(callbacks=tricks(), max_epochs=2).fit(module, loader())
+    check(module, 16)
+    used = [rates[0] for rates in module.other.used]
+    assert used == pytest.approx([0.01 * factor(step) for step in range(16)], rel=1e-9, abs=1e-12)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true"])
 @pytest.mark.filterwarnings("ignore:You passed .*precision='16-mixed'")  # which becomes bf16-mixed on the CPU
 def test_precisions(make_trainer, precision):
@@ -122,22 +172,30 @@ def test_precisions(make_trainer, precision):
     }.get(precision, torch.float32)
 
 
-CALLBACK_CELLS = {
-    "EMAWeightAveraging": (lambda: [EMAWeightAveraging(decay=0.5)], 16),
-    "EarlyStopping": (lambda: [EarlyStopping("train_acc", mode="max", patience=0, min_delta=2.0)], 16),
-    "LearningRateMonitor": (lambda: [LearningRateMonitor()], 16),
-}
+@pytest.mark.parametrize("order", [1, -1])
+def test_early_stopping(make_trainer, order):
+    """The second epoch is no better by 2, so it is the last of four."""
+    module = Module()
+    stopping = EarlyStopping("train_acc", mode="max", patience=0, min_delta=2.0)
+    make_trainer(callbacks=[*tricks(), stopping][::order], max_epochs=4).fit(module, loader())
+    check(module, 16)
 
 
-@pytest.mark.parametrize(("make", "steps"), CALLBACK_CELLS.values(), ids=CALLBACK_CELLS.keys())
-def test_callbacks(make_trainer, tmp_path, make, steps):
-    for order in (1, -1):
-        module = Module()
-        logger = CSVLogger(tmp_path)
-        callbacks = [*tricks(), *make()][::order]
-        trainer = make_trainer(callbacks=callbacks, max_epochs=2, logger=logger, log_every_n_steps=1)
-        trainer.fit(module, loader())
-        check(module, steps)
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_average_of_the_weights(make_trainer, order):
+    """It is the average of the weights after each step, and the module ends with it."""
+
+    class Averaged(Module):
+        expected = None
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            now = self.net[1].weight.detach().clone()
+            self.expected = now if self.expected is None else 0.5 * self.expected + 0.5 * now
+
+    module = Averaged()
+    make_trainer(callbacks=[*tricks(), EMAWeightAveraging(decay=0.5)][::order], max_epochs=2).fit(module, loader())
+    check(module, 16)
+    torch.testing.assert_close(module.net[1].weight.detach(), module.expected)
 
 
 def test_stochastic_weight_averaging_sets_the_nominal_learning_rate(make_trainer):
@@ -176,11 +234,18 @@ def test_a_backbone_that_is_unfrozen(make_trainer):
 
 
 @pytest.mark.parametrize(
-    "finder", [lambda: LearningRateFinder(num_training_steps=4), lambda: BatchSizeFinder(max_trials=1)]
+    ("finder", "tried"),
+    [
+        (LearningRateFinder(num_training_steps=20), 20),
+        (BatchSizeFinder(max_trials=1, steps_per_trial=2, init_val=4), 2),
+    ],
+    ids=["LearningRateFinder", "BatchSizeFinder"],
 )
-def test_finders(make_trainer, finder):
+def test_finders(make_trainer, finder, tried):
+    """They try the plain module, and the run that follows has the tricks."""
+
     class Sized(Module):
-        batch_size = 8
+        batch_size = 2
 
         def train_dataloader(self):
             return image_loader(n=64, batch_size=self.batch_size)
@@ -189,21 +254,43 @@ def test_finders(make_trainer, finder):
             return loader(16)
 
     module = Sized()
-    trainer = make_trainer(callbacks=[finder(), *tricks()], max_epochs=2)
+    trainer = make_trainer(callbacks=[finder, *tricks()], max_epochs=2)
     trainer.fit(module)
     assert "training_step" not in vars(module)
+    assert (module.lr, module.batch_size) != (0.1, 2)
+    found, trained = module.seen[: -trainer.global_step], module.seen[-trainer.global_step :]
+    assert len(found) == tried
+    assert not any(isinstance(y, SoftTarget) for y in found)
+    assert all(isinstance(y, SoftTarget) and len(y) == module.batch_size for y in trained)
     used = [rates[0] for rates in module.optimizer.used][-trainer.global_step :]
     assert used == pytest.approx([module.lr * factor(step) for step in range(len(used))], rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("logger", [TensorBoardLogger, CSVLogger])
-def test_loggers(make_trainer, tmp_path, logger):
-    module = Module()
-    trainer = make_trainer(
-        callbacks=[*tricks(), LearningRateMonitor()], max_epochs=2, logger=logger(tmp_path), log_every_n_steps=1
-    )
-    trainer.fit(module, loader())
+def lr_in_csv(logger):
+    with Path(logger.experiment.metrics_file_path).open() as file:
+        rows = list(csv.DictReader(file))
+    return {int(row["step"]): float(row["lr-SGD"]) for row in rows if row["lr-SGD"]}
+
+
+def lr_in_tensorboard(logger):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(logger.log_dir).Reload()
+    return {event.step: event.value for event in events.Scalars("lr-SGD")}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("logger", "read"), [(TensorBoardLogger, lr_in_tensorboard), (CSVLogger, lr_in_csv)], ids=["TensorBoard", "CSV"]
+)
+def test_loggers_and_the_monitor(make_trainer, tmp_path, logger, read, order):
+    """They hold the learning rate that each step used, to the single precision of TensorBoard."""
+    module, logger = Module(), logger(tmp_path)
+    callbacks = [*tricks(), LearningRateMonitor()][::order]
+    make_trainer(callbacks=callbacks, max_epochs=2, logger=logger, log_every_n_steps=1).fit(module, loader())
     check(module, 16)
+    used = {step: rates[0] for step, rates in enumerate(module.optimizer.used)}
+    assert read(logger) == pytest.approx(used, rel=1e-6)
 
 
 def test_an_iterable_data_set(make_trainer):

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -234,6 +235,7 @@ DYING_RANK = """
     class Dies(Module):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             if self.global_rank == 1 and batch_idx == 1:
+                open("died", "w").close()
                 os._exit(3)
 
     if __name__ == "__main__":
@@ -248,5 +250,7 @@ DYING_RANK = """
 
 @pytest.mark.slow
 def test_a_rank_that_dies_does_not_hang_the_other(tmp_path):
-    """The process group gives up after 10 seconds; the time limit is that of the subprocess."""
-    assert run_script(tmp_path, DYING_RANK).returncode != 0
+    """The process group gives up after 10 seconds; what is more is for a busy machine."""
+    result = run_script(tmp_path, DYING_RANK)
+    assert time.time() - (tmp_path / "died").stat().st_mtime < 60
+    assert result.returncode != 0

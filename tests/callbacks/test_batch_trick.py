@@ -407,19 +407,20 @@ def test_epochs_differ(make_trainer):
 
 
 def test_the_seed_of_a_resumed_run_is_the_checkpoints(make_trainer, tmp_path):
-    pl.seed_everything(1, verbose=False)
-    whole = Add()
-    fit(make_trainer, [whole], max_epochs=2)
-    trainer = make_trainer(callbacks=[Add()])
-    trainer.fit(PlainModule(), image_loader())
-    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    """Also where the run that wrote the checkpoint was itself a resumed one."""
 
-    pl.seed_everything(2, verbose=False)
-    resumed = Add()
-    make_trainer(callbacks=[resumed], max_epochs=2).fit(
-        PlainModule(), image_loader(), ckpt_path=tmp_path / "end.ckpt", weights_only=True
-    )
-    assert resumed.drawn == whole.drawn[4:]
+    def drawn(seed, max_epochs, ckpt_path=None):
+        pl.seed_everything(seed, verbose=False)
+        trick = Add()
+        trainer = make_trainer(callbacks=[trick], max_epochs=max_epochs)
+        trainer.fit(PlainModule(), image_loader(), ckpt_path=ckpt_path, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"{max_epochs}.ckpt")
+        return trick.drawn
+
+    whole = drawn(1, 3)
+    assert drawn(1, 1) == whole[:4]
+    assert drawn(2, 2, tmp_path / "1.ckpt") == whole[4:8]
+    assert drawn(3, 3, tmp_path / "2.ckpt") == whole[8:]
 
 
 @pytest.mark.parametrize("saved_with", [[], ["Add"]])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader
+from torchvision import tv_tensors
 
 import lightning_tricks as lt
 from lightning_tricks.callbacks.batch_fields import describe
@@ -172,7 +173,7 @@ def test_bad_batches_leave_no_trace(make_trainer, trick, parts):
     assert not optimizer._optimizer_step_post_hooks
 
 
-NUMBERS = [True, -1, 0, 1, 3, 0.5, 1.5, -0.5, math.nan, math.inf, 1j, torch.tensor(1), np.float32(0.5)]
+NUMBERS = [True, -1, 0, 1, 3, 0.5, 1.5, -0.5, math.nan, math.inf, 10**400, 1j, torch.tensor(1), np.float32(0.5)]
 WORDS = ["", "soft", "dense", "random", "log", "loss", "min", b"x"]
 CONTAINERS = [(), (0.1, 0.9), (1, 2), [], [1.0], {}, [lt.Mixup()], ["a"], (0, None)]
 JUNK = st.sampled_from([*NUMBERS, *WORDS, *CONTAINERS, None, int, len, lt.Mixup()])
@@ -221,7 +222,9 @@ def raised_by(call):
 IMAGE_LIKE = [IMAGES, IMAGES.half(), (IMAGES * 255).to(torch.uint8), IMAGES[:0], IMAGES[:1], IMAGES[:, :0], IMAGES[0]]
 LABEL_LIKE = [LABELS, LABELS.bool(), LABELS.float(), torch.rand(4, 5), torch.randint(3, (4, 8, 6)), torch.tensor(3)]
 OTHERS = [None, "text", 3, np.zeros(4), {"boxes": torch.rand(2, 4)}, torch.zeros(4, 3, 0, 6)]
-LEAF = st.sampled_from([*IMAGE_LIKE, *LABEL_LIKE, *OTHERS])
+ELSEWHERE = [IMAGES.to("meta"), LABELS.to("meta"), IMAGES.to_sparse(), tv_tensors.Mask(torch.randint(3, (4, 8, 6)))]
+DETECTION = [[{"boxes": boxes, "labels": LABELS[:2]}] * 4 for boxes in (torch.rand(2, 4), [[0, 0, 1, 1]] * 2, None)]
+LEAF = st.sampled_from([*IMAGE_LIKE, *LABEL_LIKE, *OTHERS, *ELSEWHERE, *DETECTION, DETECTION[0][:3]])
 KEYS = st.sampled_from(["image", "images", "x", "label", "target", "y", "id"])
 LISTS = [st.lists, lambda inner, **size: st.lists(inner, **size).map(tuple)]
 STRUCTURE = st.recursive(

@@ -127,6 +127,20 @@ def test_only_training_batches_of_fit_are_touched(make_trainer):
     assert len(trick.drawn) == 4
 
 
+def test_an_epoch_that_a_hook_ends_early(make_trainer):
+    """The batch that the trick was armed for is never trained on; a later call of the step is an ordinary one."""
+
+    class EndsEarly(Seen):
+        def on_train_batch_start(self, batch, batch_idx):
+            return -1 if batch_idx == 1 else None
+
+        def on_train_epoch_end(self):
+            self.training_step(next(iter(image_loader())), 0)
+
+    module = fit(make_trainer, [Add()], EndsEarly())
+    assert [torch.equal(images, originals()[0]) for images, _ in module.train_batches] == [False, True]
+
+
 def test_tricks_apply_in_list_order_and_last_comes_last(make_trainer):
     class Final(Times):
         comes_last = True

@@ -191,7 +191,7 @@ def run_script(tmp_path, script):
 
 
 RESUMED_IN_TWO = """
-    import sys
+    import os, sys
     import lightning.pytorch as pl
     import torch
     from lightning.pytorch.callbacks import ModelCheckpoint
@@ -199,7 +199,7 @@ RESUMED_IN_TWO = """
     from tests.test_faults import Module, loader
 
     def fit(seed, callbacks, ckpt_path=None):
-        torch.manual_seed(seed)
+        torch.manual_seed(10 * seed + int(os.environ.get("LOCAL_RANK", 0)))  # ranks that nobody has seeded alike
         trainer = pl.Trainer(
             accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False, enable_progress_bar=False,
             enable_model_summary=False, use_distributed_sampler=False, callbacks=[*every_trick(), *callbacks],

@@ -86,8 +86,7 @@ class LRDriver:
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
         self._checked_epoch = trainer.current_epoch
-        callbacks = bare_monitors(self.trainer.callbacks)
-        self.trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)
+        self.trainer.callbacks = surround_monitors(self.trainer.callbacks, show=self._show, hide=self._hide)
         self.refresh(trainer)
 
     def refresh(self, trainer: pl.Trainer) -> None:

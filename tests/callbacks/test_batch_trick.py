@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import functools
 import pickle
 from collections import namedtuple
 
@@ -252,6 +253,26 @@ def test_a_batch_that_the_module_rebuilt_is_still_rewritten(make_trainer):
     torch.testing.assert_close(
         images_of(module.train_batches), originals() + 100 + torch.tensor(trick.drawn).view(4, 1, 1, 1, 1)
     )
+
+
+def test_a_decorated_step_that_takes_the_batch_alone(make_trainer):
+    """Lightning looks below the decorator for what the step takes, and has to find the same as without the trick."""
+
+    def decorated(step):
+        @functools.wraps(step)
+        def wrapper(*args, **kwargs):
+            return step(*args, **kwargs)
+
+        return wrapper
+
+    class BatchAlone(Seen):
+        @decorated
+        def training_step(self, batch):
+            return super().training_step(batch, 0)
+
+    for tricks in ([], [Add()]):
+        module = fit(make_trainer, tricks, BatchAlone())
+        assert torch.equal(images_of(module.train_batches), originals()) is (not tricks)
 
 
 def test_training_step_called_by_keyword(make_trainer):

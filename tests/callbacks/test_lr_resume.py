@@ -284,6 +284,22 @@ def test_a_second_fit_of_two_optimizers_goes_on_at_their_own_counts(make_trainer
     assert [rates[0] for rates in used_by_each(module)] == pytest.approx([0.1 * 10 / 20, 0.01 * 15 / 20], abs=1e-12)
 
 
+def test_counts_that_are_loaded_in_the_middle_of_a_run(make_trainer, tmp_path):
+    """By whoever sets a run back after it has diverged."""
+    path = tmp_path / "first.ckpt"
+
+    class SetBack(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                decay.on_load_checkpoint(trainer, pl_module, torch.load(path, weights_only=True))
+
+    decay = CosineDecay(total_steps=20)
+    saving = Saving("on_train_epoch_end", path, 1)
+    used = start(make_trainer, [decay, saving, SetBack()], module=RecordingModule()).used
+    whole = start(make_trainer, [CosineDecay(total_steps=20)], module=RecordingModule()).used
+    assert used == whole[:10] + whole[5:15]
+
+
 def test_validation_and_test_are_untouched(make_trainer):
     class Validated(RecordingModule):
         def validation_step(self, batch, batch_idx):

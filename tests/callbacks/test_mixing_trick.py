@@ -1,5 +1,7 @@
 """What becomes of every kind of target, shown with the tricks that blend (Mixup) and that cut (CutMix)."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,13 @@ def test_labels_with_a_teacher_are_not_mixed(trick, shape):
         trick((IMAGES, taught), rng=2)
 
 
+@pytest.mark.parametrize("size", [(N, W), (H, N)])
+def test_two_dimensions_that_happen_to_be_the_images_are_no_mask(size):
+    images, target = torch.rand(N, 3, *size), torch.rand(N, size[1])
+    params = dataclasses.replace(CUT, box=(0, 0, size[0] // 2, size[1]), lam=0.5)
+    torch.testing.assert_close(mix(params, target, images), 0.5 * target + 0.5 * partner(target))
+
+
 def test_floating_masks_are_blended():
     depth = torch.rand(N, 1, H, W)
     torch.testing.assert_close(mix(BLEND, depth), 0.75 * depth + 0.25 * partner(depth))
@@ -286,6 +295,12 @@ def test_the_draw_does_not_depend_on_labels():
 def test_bad_targets(trick, target, error, message):
     with pytest.raises(error, match=f"{trick.__name__} .*{message}".replace(" .*needs", " needs")):
         trick()((IMAGES, target), rng=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
+def test_labels_with_which_torch_computes_no_loss(dtype):
+    with pytest.raises(TypeError, match=f"^Mixup: Expected labels .*, but got {dtype}"):
+        Mixup()((IMAGES, LABELS.to(dtype)), rng=0)
 
 
 def test_masks_of_bools_cannot_be_blended():

@@ -215,6 +215,17 @@ def test_a_tensor_is_scaled_once_and_stays_the_same_object(shared):
     assert (rate.item(), other.item()) == (0.1, second)
 
 
+def test_a_tensor_that_is_learned_is_scaled_without_a_gradient():
+    rate = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    optimizer = RecordingSGD(parameters(1), lr=rate, foreach=False)
+    attach(optimizer)
+    backward(optimizer)
+    optimizer.step()
+    assert optimizer.used == [[pytest.approx(0.2, abs=1e-12)]]
+    assert rate.item() == 0.1
+    assert rate.is_leaf
+
+
 def test_a_tensor_of_one_element_in_a_dimension():
     rate = torch.tensor([0.1], dtype=torch.float64)
     optimizer = RecordingSGD(parameters(1), lr=rate, foreach=False)
@@ -317,6 +328,18 @@ def test_a_closure_that_raises_can_be_tried_again():
     assert optimizer.used == [[pytest.approx(0.2)]]
     assert calls == [0.1, 0.1]
     assert (step.count, optimizer.param_groups[0]["lr"]) == (1, 0.1)
+
+
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])
+def test_what_is_shown_is_the_rate_of_the_next_step_and_no_part_of_the_state(rate):
+    optimizer = torch.optim.SGD(parameters(1), lr=rate)
+    scaled = attach(optimizer)
+    for _ in range(2):
+        scaled.show()
+        assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.2)
+        assert optimizer.state_dict()["param_groups"][0]["lr"] is rate
+    scaled.hide()
+    assert optimizer.param_groups[0]["lr"] is rate
 
 
 def test_where_it_is_not_active_the_step_is_left_alone():

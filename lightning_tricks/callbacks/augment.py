@@ -88,10 +88,16 @@ class Augment(BatchTrick):
             places = list(self._places(target, (), images))
             parts = [_typed(get_at(target, place)) for place in places]
             if self.per_sample:
+                self._check_one_an_image(parts, images)
                 samples = [[Image(image), *(_sample(part, i) for part in parts)] for i, image in enumerate(images)]
                 results = [_joined(column, self.name) for column in zip(*map(self._call, samples), strict=True)]
             else:
                 results = self._call([Image(images), *parts])
+                if len(results[0]) != len(images):
+                    raise ValueError(
+                        f"{self.name} needs a transform that gives as many images as it gets, but for {len(images)} "
+                        f"got {len(results[0])}"
+                    )
         for place, result in zip(places, results[1:], strict=True):
             target = set_at(target, place, _in_type_of(get_at(target, place), result))
         return results[0].as_subclass(Tensor), target
@@ -108,7 +114,25 @@ class Augment(BatchTrick):
         return _joined(new_images, self.name).as_subclass(Tensor), type(targets)(new_targets)
 
     def _call(self, sample: list[Any]) -> list[Any]:
-        return [self.transform(sample[0])] if len(sample) == 1 else self.transform(sample)
+        given = sample[0] if len(sample) == 1 else sample
+        result = self.transform(given)
+        results = [result] if len(sample) == 1 else result
+        if not isinstance(results, (list, tuple)) or [isinstance(part, Tensor) for part in results] != [
+            isinstance(part, Tensor) for part in sample
+        ]:
+            raise TypeError(
+                f"{self.name} needs a transform that gives a tensor for each that it gets, but for {describe(given)} "
+                f"got {describe(result)}"
+            )
+        return list(results)
+
+    def _check_one_an_image(self, parts: Sequence[Tensor], images: Tensor) -> None:
+        for part in parts:
+            if len(part) != len(images):
+                raise ValueError(
+                    f"{self.name} needs one mask or box for each of its {len(images)} images, but got "
+                    f"{describe(part)}; several boxes an image go into one dictionary an image"
+                )
 
     def _places(self, target: Any, path: Path, images: Tensor) -> Iterator[Path]:
         """Where the target holds masks and boxes, which follow their images."""

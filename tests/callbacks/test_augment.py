@@ -98,6 +98,36 @@ def test_images_of_several_sizes_are_refused():
 
 
 @pytest.mark.parametrize(
+    "transform", [v2.ToPILImage(), v2.FiveCrop(4), lambda image: None, len, lambda image: image.numpy()]
+)
+def test_a_transform_that_gives_no_tensor_is_refused(transform):
+    with pytest.raises(
+        TypeError, match=r"^Augment needs a transform that gives a tensor .* for float32\[3, 16, 12\] got"
+    ):
+        Augment(transform)((IMAGES, LABELS), rng=0)
+
+
+@pytest.mark.parametrize("transform", [len, lambda sample: sample[:1], lambda sample: [*sample, 1]])
+def test_a_transform_that_keeps_or_adds_something_is_refused(transform):
+    with pytest.raises(
+        TypeError, match=r"^Augment needs a transform that gives a tensor for each that it gets, but for"
+    ):
+        Augment(transform)((IMAGES, torch.randint(5, (N, H, W))), rng=0)
+
+
+def test_a_transform_that_drops_images_is_refused():
+    with pytest.raises(ValueError, match=r"Augment needs a transform that gives as many images .* but for 8 got 1"):
+        Augment(lambda images: images[:1], per_sample=False)((IMAGES, LABELS), rng=0)
+
+
+@pytest.mark.parametrize("count", [2, N + 1])
+def test_boxes_that_are_not_one_an_image_are_refused(count):
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0, 0, 4, 6]] * count), format="XYXY", canvas_size=(H, W))
+    with pytest.raises(ValueError, match=rf"Augment needs one mask or box .* 8 images, but got int64\[{count}, 4\]"):
+        Augment(v2.RandomHorizontalFlip())((IMAGES, boxes), rng=0)
+
+
+@pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"transform": "flip"}, TypeError, "Augment needs a transform that can be called, but got 'flip'"),

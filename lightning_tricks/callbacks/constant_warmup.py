@@ -85,14 +85,19 @@ class ConstantWarmup(Warmup):
         self._first_epoch = trainer.current_epoch
         super().on_train_start(trainer, pl_module)
 
+    def metric(self, trainer: pl.Trainer) -> float | None:
+        """Returns the monitored metric; a resumed run has none at first but the one before it was stopped."""
+        value = None if self.monitor is None else trainer.callback_metrics.get(self.monitor)
+        return self.earlier_metric if value is None else float(value)
+
     def before_step(self, trainer: pl.Trainer, count: int) -> None:
         """Ends the warm-up if the metric has crossed the threshold."""
         if self.monitor is None or self.threshold is None or count >= self.warmup_steps:
             return
-        value = trainer.callback_metrics.get(self.monitor)
+        value = self.metric(trainer)
         has_crossed = False
         if value is not None:
-            has_crossed = float(value) > self.threshold if self.mode == "max" else float(value) < self.threshold
+            has_crossed = value > self.threshold if self.mode == "max" else value < self.threshold
         every = trainer.check_val_every_n_epoch
         is_late = every is not None and trainer.current_epoch >= self._first_epoch + every
         # All ranks do what rank 0 sees: a metric that is not synchronised would end the warm-up at different steps.

@@ -56,11 +56,15 @@ class LRDriver:
         """The steps that each optimizer has made, or None before that is known."""
         return [step.count for step in self._steps] if self._steps else self._counts
 
-    def state(self) -> dict[str, Any] | None:
+    def state(self, trainer: pl.Trainer) -> dict[str, Any] | None:
         """What a resumed run needs to know, in plain types; None before training."""
         if self.counts is None:
             return None
-        return {"steps": self.counts, "early_ends": {key: trick.early_end for key, trick in self._keys()}}
+        return {
+            "steps": self.counts,
+            "early_ends": {key: trick.early_end for key, trick in self._keys()},
+            "metrics": {key: trick.metric(trainer) for key, trick in self._keys()},
+        }
 
     def load(self, state: dict[str, Any] | None) -> None:
         """Takes over what :meth:`state` gave; None is a start from nothing."""
@@ -69,6 +73,7 @@ class LRDriver:
             step.count = count
         for key, trick in self._keys():
             trick.early_end = None if state is None else state["early_ends"].get(key)
+            trick.earlier_metric = None if state is None else state["metrics"].get(key)
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""

@@ -36,6 +36,9 @@ class LRTrick(Callback, ABC):
     early_end: int | None = None
     """The optimizer step at which a trick has ended before its time; it is in the checkpoint."""
 
+    earlier_metric: float | None = None
+    """What :meth:`metric` gave when the checkpoint was written from which the run goes on."""
+
     total_steps: int | None = None
     """The optimizer steps of the whole run, where the trick has been told."""
 
@@ -91,6 +94,14 @@ class LRTrick(Callback, ABC):
             count: the steps that the first optimizer has made.
         """
 
+    def metric(self, trainer: pl.Trainer) -> float | None:
+        """Returns the logged metric that this trick waits for, if there is one; a checkpoint takes it along.
+
+        Args:
+            trainer: the run's trainer.
+        """
+        return None
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives all learning-rate tricks of the fit a common driver."""
         tricks = [callback for callback in trainer.callbacks if isinstance(callback, LRTrick)]  # type: ignore[attr-defined]
@@ -104,7 +115,7 @@ class LRTrick(Callback, ABC):
             previous.stop()
         driver = LRDriver(trainer, tricks)
         # A second fit with the same Trainer goes on; a new Trainer begins anew.
-        driver.load(previous.state() if previous is not None and trainer.global_step else None)
+        driver.load(previous.state(trainer) if previous is not None and trainer.global_step else None)
         for trick in tricks:
             trick._driver = driver
 
@@ -146,7 +157,7 @@ class LRTrick(Callback, ABC):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Writes the step counts."""
-        if self._driver is not None and (state := self._driver.state()) is not None:
+        if self._driver is not None and (state := self._driver.state(trainer)) is not None:
             write_entry(checkpoint, "lr", state)
 
     def on_load_checkpoint(

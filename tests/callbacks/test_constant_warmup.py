@@ -1,12 +1,13 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lightning_tricks import ConstantWarmup, CosineDecay, GradualWarmup, PolynomialDecay
 from tests.callbacks.test_lr_monitor import MemoryLogger
-from tests.lr_recording import ManualModule, RecordingModule, RecordingSGD, loader
+from tests.lr_recording import ManualModule, RecordingModule, RecordingSGD, loader, vectors
 
 
 class Climbing(RecordingModule):
@@ -149,6 +150,35 @@ def test_the_end_is_in_the_checkpoint(make_trainer, tmp_path):
     make_trainer(callbacks=fresh, max_epochs=3).fit(module, loader(), ckpt_path=path, weights_only=True)
     assert module.used == pytest.approx(whole[4 : 4 + len(module.used)], abs=1e-15)
     assert len(module.used) >= 8
+
+
+MONITORS = {
+    "of the steps": (Climbing, "metric", {}),
+    "of the epochs": (type("Epochs", (Climbing,), {"on_epoch": True}), "metric", {"save_on_train_epoch_end": True}),
+    "of the validation": (Validated, "val", {"save_on_train_epoch_end": True}),
+}
+
+
+@pytest.mark.parametrize(("make_module", "monitor", "when"), MONITORS.values(), ids=MONITORS.keys())
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used")
+def test_a_run_that_is_stopped_when_the_metric_has_just_crossed(make_trainer, tmp_path, make_module, monitor, when):
+    """The uninterrupted run sees it at the beginning of the next step, and so does the resumed one."""
+
+    def run(callbacks=(), ckpt_path=None):
+        module = make_module()
+        tricks = [ConstantWarmup(steps=16, monitor=monitor, threshold=0.5), PolynomialDecay()]
+        trainer = make_trainer(callbacks=[*tricks, *callbacks], max_epochs=4, enable_checkpointing=bool(callbacks))
+        data = StatefulDataLoader(vectors(), batch_size=2)
+        trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=None if ckpt_path is None else True)
+        return module.used, tricks[0].early_end
+
+    every = when or {"every_n_train_steps": 1}
+    whole, end = run([ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, **every)])
+    assert end == (6 if monitor == "metric" and not when else 8)
+    resumed, resumed_end = run(ckpt_path=tmp_path / f"step={end}.ckpt")
+    assert resumed == whole[end:]
+    assert resumed_end == end
 
 
 def test_the_same_callback_in_a_second_trainer_starts_anew(make_trainer):

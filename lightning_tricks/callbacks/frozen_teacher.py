@@ -113,7 +113,7 @@ class FrozenTeacher:
         if not self.checked and not logits[0].is_meta:
             # an infinite logit, as of a teacher that overflows in float16, is NaN after the softmax
             if any(bool((each.isnan() | each.isposinf()).any()) for each in logits):
-                raise ValueError(f"{self.owner} needs logits that are numbers, but got NaN from its teacher, or infinity")
+                raise ValueError(f"{self.owner} needs finite logits, but got NaN from its teacher, or infinity")
             self.checked = True
         return logits
 

@@ -7,8 +7,6 @@ Compiling takes minutes on two cores; ``--no-compile`` leaves it out.
 """
 
 import argparse
-import random
-import time
 import warnings
 from statistics import median
 
@@ -19,6 +17,7 @@ from torch._dynamo.utils import counters
 from torchvision.models import resnet50
 
 from benchmarks.machine import machine
+from benchmarks.turns import times_in_turns
 from lightning_tricks import AdaBound
 
 LIMITS = [
@@ -66,18 +65,7 @@ def main():
 
     print(f"{machine('pytorch_optimizer', 'adabound')}; medians of {args.rounds} interleaved rounds")
     steps, lr = contenders(compile_step=args.compile)
-    for step in steps.values():
-        for _ in range(2):
-            step()
-    times = {name: [] for name in steps}
-    order = list(steps)
-    for number in range(args.rounds):
-        lr.fill_(1e-3 / (number + 1))
-        random.Random(number).shuffle(order)
-        for name in order:
-            start = time.perf_counter()
-            steps[name]()
-            times[name].append(time.perf_counter() - start)
+    times = times_in_turns(steps, args.rounds, untimed=2, before_round=lambda number: lr.fill_(1e-3 / (number + 1)))
 
     for name, seconds in times.items():
         print(f"{name:28} {1e3 * median(seconds):8.1f} ms")

@@ -6,14 +6,13 @@ nanoseconds a pixel, which then stay the same once the fixed cost of a call no l
 """
 
 import argparse
-import random
-import time
 from functools import partial
 from statistics import median
 
 import torch
 
 from benchmarks.machine import machine
+from benchmarks.turns import times_in_turns
 from lightning_tricks import RICAP, CutMix, Cutout, LabelSmoothing, Mixup, RandomErasing
 
 TRICKS = {
@@ -33,17 +32,7 @@ def batch_of(n, size):
 
 
 def medians(calls, rounds):
-    """The median seconds of each call; all take turns, in a new order each round, after one round untimed."""
-    times = {name: [] for name in calls}
-    order = list(calls)
-    for number in range(rounds + 1):
-        random.Random(number).shuffle(order)
-        for name in order:
-            start = time.perf_counter()
-            calls[name]()
-            if number:
-                times[name].append(time.perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
+    return {name: median(values) for name, values in times_in_turns(calls, rounds).items()}
 
 
 def chain(tricks):

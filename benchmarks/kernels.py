@@ -9,7 +9,6 @@ machine is shared, only ratios mean something.
 import argparse
 import csv
 import gc
-import time
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +18,7 @@ from torchvision.transforms import v2
 
 from benchmarks import peers
 from benchmarks.machine import machine
+from benchmarks.turns import times_in_turns
 from lightning_tricks import functional as tricks
 from tests.peak_memory import peak_memory_of
 from tests.traffic import traffic_of
@@ -110,29 +110,6 @@ KERNELS = [
 ]
 
 
-def seconds(call, device):
-    started = time.perf_counter()
-    result = call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elapsed = time.perf_counter() - started
-    del result
-    return elapsed
-
-
-def measure(contenders, device, rounds):
-    """The median seconds of each; everyone runs once in each round, in a random order, after two rounds untimed."""
-    order = np.random.default_rng(0)
-    names = list(contenders)
-    times = {name: [] for name in names}
-    for number in range(rounds + 2):
-        for name in order.permutation(names):
-            elapsed = seconds(contenders[name], device)
-            if number >= 2:
-                times[name].append(elapsed)
-    return {name: median(values) for name, values in times.items()}
-
-
 def median_count(count, call, nbytes):
     """A counted number of bytes over the batch's: the median, since some draw boxes of another size each time."""
     return f"{median(count(call) / nbytes for _ in range(25)):.2f} N"
@@ -143,7 +120,8 @@ def contenders_of(name, x):
 
 
 def benchmark(name, x, rounds):
-    took = measure(contenders_of(name, x), x.device, rounds)
+    times = times_in_turns(contenders_of(name, x), rounds, untimed=2, device=x.device)
+    took = {by: median(values) for by, values in times.items()}
     fastest = min(seconds for by, seconds in took.items() if by not in (OURS, COPY))
     few = x[:16]  # the ratio is that of the whole batch
     for by, call in contenders_of(name, few).items():

@@ -1,28 +1,26 @@
 """Cross-entropy with a two-component SoftTarget beside hard labels and dense probabilities, forward and backward.
 
-The calls are interleaved in one process, so that whatever else the machine does falls on all of them alike; the table
-gives the median of each and its ratio to hard labels.
+The calls take turns in one process; the table gives the median of each and its ratio to hard labels.
 
     python -m benchmarks.losses
 """
 
 import statistics
-import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 
 from benchmarks.machine import machine
+from benchmarks.turns import times_in_turns
 from lightning_tricks import SoftTarget
 
 ROUNDS = 300
 
 
-def time_once(logits: torch.Tensor, target: torch.Tensor) -> float:
+def forward_and_backward(logits, target):
     logits.grad = None
-    start = time.perf_counter()
     F.cross_entropy(logits, target).backward()
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -34,12 +32,8 @@ def main() -> None:
         lam = torch.rand(n)
         soft = SoftTarget.mix([hard, partner], [lam, 1 - lam])
         targets = {"hard": hard, "soft": soft, "dense": soft.probabilities(num_classes)}
-        times: dict[str, list[float]] = {name: [] for name in targets}
-        for round_number in range(ROUNDS + 20):
-            for name, target in targets.items():
-                seconds = time_once(logits, target)
-                if round_number >= 20:
-                    times[name].append(seconds)
+        calls = {name: partial(forward_and_backward, logits, target) for name, target in targets.items()}
+        times = times_in_turns(calls, ROUNDS, untimed=20)
         medians = {name: statistics.median(values) for name, values in times.items()}
         for name, median in medians.items():
             print(f"{n:>7}×{num_classes} {name:>8} {median * 1e6:9.0f} {median / medians['hard']:6.2f}")

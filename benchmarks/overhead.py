@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.overhead`` prints three tables: a step of a tiny module with tricks in the callback list (whose
 batch of 2×1×2×2 leaves no arithmetic to speak of), a step of a ResNet-18 at 64 pixels, and the import. What is compared
-takes turns in one process (the imports: in turns of fresh processes); the figures are medians.
+takes turns in one process (each import has a fresh one); the figures are medians.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -28,7 +28,10 @@ def prepare(tricks: Sequence[LRTrick], length: RunLength) -> None:
 
 def product(tricks: Sequence[LRTrick], step: int) -> float:
     """Returns what the learning rate is multiplied by at an optimizer step."""
-    return math.prod(trick.factor(step) for trick in tricks)
+    factor = 1.0
+    for trick in tricks:
+        factor *= trick.factor(step)
+    return factor
 
 
 class LRDriver:
@@ -46,7 +49,7 @@ class LRDriver:
         self.trainer = trainer
         self._counts: list[int] | None = None
         self._steps: list[ScaledStep] = []
-        self._length: RunLength | None = None
+        self._checks_batches = False
         self._checked_epoch = -1
         self._seen_counts: list[int] = []
         self._seen_global_step = 0
@@ -77,7 +80,12 @@ class LRDriver:
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
-        return self.trainer is not None and any(callback is self.tricks[0] for callback in self.trainer.callbacks)
+        if self.trainer is not None:
+            first = self.tricks[0]
+            for callback in self.trainer.callbacks:
+                if callback is first:
+                    return True
+        return False
 
     def start(self, trainer: pl.Trainer) -> None:
         """Reads the run's length and hooks the optimizers."""
@@ -85,12 +93,14 @@ class LRDriver:
             raise MisconfigurationException(
                 "The learning-rate tricks need an optimizer, but configure_optimizers gave none"
             )
-        self._length = run_length(trainer)
-        prepare(self.tricks, self._length)
-        self._warn_of_a_short_run(self._length)
+        length = run_length(trainer)
+        prepare(self.tricks, length)
+        self._warn_of_a_short_run(length)
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
         self._checked_epoch = trainer.current_epoch
+        automatic = trainer.lightning_module.automatic_optimization
+        self._checks_batches = not automatic and length.batches_were_counted
         self.trainer.callbacks = surround_monitors(self.trainer.callbacks, show=self._show, hide=self._hide)
         self.refresh(trainer)
 
@@ -107,24 +117,20 @@ class LRDriver:
                 ScaledStep(
                     optimizer,
                     count=counts[index] if index < len(counts) else 0,
-                    factor=lambda count: product(self.tricks, count),
+                    factor=partial(product, self.tricks),
                     is_active=self.is_active,
                 )
                 for index, optimizer in enumerate(trainer.optimizers)
             ]
-        self._seen_counts = self.counts or []
-        self._seen_global_step = trainer.global_step
+        if self._checks_batches:
+            self._seen_counts = self.counts or []
+            self._seen_global_step = trainer.global_step
         for trick in self.tricks:
-            trick.before_step(trainer, self._seen_counts[0])
+            trick.before_step(trainer, self._steps[0].count)
 
     def check_batch(self, trainer: pl.Trainer) -> None:
         """Makes sure, during its first epoch, that a manual optimisation steps as often as the length supposes."""
-        if (
-            trainer.lightning_module.automatic_optimization
-            or self._length is None
-            or not self._length.batches_were_counted
-            or trainer.current_epoch != self._checked_epoch
-        ):
+        if not self._checks_batches or trainer.current_epoch != self._checked_epoch:
             return
         made = [step.count - seen for step, seen in zip(self._steps, self._seen_counts, strict=True)]
         # A step that a gradient scaler skips is called, and so in the global step, but not made.

@@ -2,14 +2,23 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_tricks.functional.losses import distillation_terms
-from lightning_tricks.functional.soft_nll import Reduction, compute_dtype, reduce_loss, result_dtype, soft_nll_loss
+from lightning_tricks.functional.soft_nll import (
+    Reduction,
+    Spread,
+    class_dim,
+    compute_dtype,
+    reduce_loss,
+    result_dtype,
+    soft_nll_loss,
+    uniform_share,
+)
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
 
@@ -37,17 +46,21 @@ def _class_loss(
             f"The labels would be smoothed twice: by LabelSmoothing (label_smoothing={target.label_smoothing}) and by "
             f"the criterion's own label_smoothing={label_smoothing}. Leave one of them out."
         )
-    loss = soft_nll_loss(
-        input,
-        target._labels,
-        target._weights,
-        normalized=func is F.nll_loss,
-        class_weights=weight,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing or target.label_smoothing,
-        spread="all" if label_smoothing else target.spread,
-        reduction=reduction,
-    )
+    epsilon, spread = (label_smoothing, "all") if label_smoothing else (target.label_smoothing, target.spread)
+    if len(target._labels) == 1 and not (epsilon and func is F.nll_loss):
+        loss = _plain_class_loss(func, input, target, weight, ignore_index, reduction, epsilon, spread)
+    else:
+        loss = soft_nll_loss(
+            input,
+            target._labels,
+            target._weights,
+            normalized=func is F.nll_loss,
+            class_weights=weight,
+            ignore_index=ignore_index,
+            label_smoothing=epsilon,
+            spread=spread,
+            reduction=reduction,
+        )
     if target._teacher is not None:
         counted = counted_weights(target, ignore_index)
         terms = torch.zeros_like(counted)
@@ -56,6 +69,26 @@ def _class_loss(
         loss = loss + reduce_loss(terms * counted, counted, reduction)
     dtype = result_dtype(input)
     return loss if loss.dtype == dtype else loss.to(dtype)
+
+
+def _plain_class_loss(
+    func: Callable[..., Any],
+    input: Tensor,
+    target: SoftTarget,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: Reduction,
+    label_smoothing: float,
+    spread: Spread,
+) -> Tensor:
+    """The loss of labels that are not mixed: a single component has weight 1, and torch's own kernel says the same."""
+    dtype = compute_dtype(input)
+    kwargs: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
+    if label_smoothing:
+        kwargs["label_smoothing"] = uniform_share(label_smoothing, spread, input.shape[class_dim(input)])
+    if weight is not None:
+        kwargs["weight"] = weight.to(dtype)
+    return cast(Tensor, func(input.to(dtype), target._labels[0].long(), **kwargs))
 
 
 def counted_weights(target: SoftTarget, ignore_index: int) -> Tensor:

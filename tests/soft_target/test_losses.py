@@ -180,6 +180,39 @@ def test_smoothing_aboard_is_the_criterions_smoothing():
     assert_equal_with_gradient(F.cross_entropy(logits, smoothed), F.cross_entropy(logits, dense), logits)
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4, 2)])
+@pytest.mark.parametrize("spread", ["all", "others"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_labels_that_are_smoothed_and_not_mixed(dtype, spread, shape, weighted, reduction):
+    """Each position by hand: −Σ_c q_c · weight_c · log p_c."""
+    epsilon, ignored = 0.2, 2
+    (label,), _, _ = make(shape, k=1, seed=3)
+    logits = make_logits(*shape[:1], C, *shape[1:]).detach().to(dtype)
+    class_weights = torch.linspace(0.5, 2, C) if weighted else torch.ones(C)
+    rest = epsilon / C if spread == "all" else epsilon / (C - 1)
+    log_p = logits.double().log_softmax(min(len(shape), 1)).movedim(min(len(shape), 1), -1).reshape(-1, C)
+    losses, counted = [], 0.0
+    for y, row in zip(label.flatten().tolist(), log_p, strict=True):
+        q = torch.full((C,), rest, dtype=torch.float64)
+        q[y] = 1 - epsilon + (rest if spread == "all" else 0)
+        losses.append(torch.zeros(()).double() if y == ignored else -(q * class_weights * row).sum())
+        counted += 0.0 if y == ignored else float(class_weights[y])
+    losses = torch.stack(losses).reshape(shape)
+    expected = losses if reduction == "none" else losses.sum() / (counted if reduction == "mean" else 1)
+    loss = F.cross_entropy(
+        logits,
+        SoftTarget.smooth(label.to(torch.int32), epsilon, spread=spread),
+        class_weights.to(dtype) if weighted else None,
+        ignore_index=ignored,
+        reduction=reduction,
+    )
+    tolerance = 1e-6 if dtype == torch.float32 else 4e-3  # a bfloat16 keeps 8 bits
+    torch.testing.assert_close(loss.double(), expected, rtol=tolerance, atol=1e-6)
+    assert loss.dtype == dtype
+
+
 def test_smoothing_twice_names_both():
     target = SoftTarget.smooth(torch.tensor([1, 2]), 0.1)
     with pytest.raises(SoftTargetError, match=r"LabelSmoothing \(label_smoothing=0.1\) .*label_smoothing=0.2"):

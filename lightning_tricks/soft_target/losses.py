@@ -46,7 +46,8 @@ def _class_loss(
             f"The labels would be smoothed twice: by LabelSmoothing (label_smoothing={target.label_smoothing}) and by "
             f"the criterion's own label_smoothing={label_smoothing}. Leave one of them out."
         )
-    epsilon, spread = (label_smoothing, "all") if label_smoothing else (target.label_smoothing, target.spread)
+    epsilon = label_smoothing or target.label_smoothing
+    spread: Spread = "all" if label_smoothing else target.spread
     if len(target._labels) == 1 and not (epsilon and func is F.nll_loss):
         loss = _plain_class_loss(func, input, target, weight, ignore_index, reduction, epsilon, spread)
     else:

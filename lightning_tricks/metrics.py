@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import Metric
 from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.functional.soft_nll import class_dim
 from lightning_tricks.soft_target import SoftTarget
+from lightning_tricks.soft_target.tensor import as_soft
 
 
 class MixedAccuracy(Metric):
@@ -20,10 +22,12 @@ class MixedAccuracy(Metric):
 
     Args:
         num_classes: C, at least 1.
+        ignore_index: a label that counts for nothing, with its weight left out of the average, as in
+            ``F.cross_entropy``; probabilities have no such label.
         kwargs: the arguments of ``torchmetrics.Metric``.
 
     Raises:
-        TypeError: ``num_classes`` is not an integer.
+        TypeError: ``num_classes`` or ``ignore_index`` is not an integer.
         ValueError: ``num_classes`` is below 1.
 
     Example:
@@ -40,11 +44,14 @@ class MixedAccuracy(Metric):
     correct: Tensor
     total: Tensor
 
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int, *, ignore_index: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = check_integer("MixedAccuracy", "num_classes", num_classes, low=1)
-        self.add_state("correct", torch.tensor(0.0), dist_reduce_fx="sum")  # Apple's devices have no float64
-        self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
+        if ignore_index is not None:
+            check_integer("MixedAccuracy", "ignore_index", ignore_index, low=-sys.maxsize)
+        self.ignore_index = ignore_index
+        for name in ("correct", "total"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")  # Apple's devices have no float64
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Adds a batch.
@@ -68,15 +75,15 @@ class MixedAccuracy(Metric):
                 f"MixedAccuracy needs targets of shape {tuple(shape)} for predictions of shape {tuple(preds.shape)}, "
                 f"but got {tuple(target.shape)}"
             )
-        if isinstance(target, SoftTarget):
-            correct = sum((weights * (labels == predicted)).sum() for labels, weights in target.components)
-        elif target.is_floating_point():
-            correct = target.gather(dim, predicted.unsqueeze(dim)).sum()
-        else:
-            correct = (target == predicted).sum()
-        self.correct += correct
-        self.total += predicted.numel()
+        if target.is_floating_point() and not isinstance(target, SoftTarget):
+            self.correct += target.gather(dim, predicted.unsqueeze(dim)).sum()
+            self.total += predicted.numel()
+            return
+        for labels, weights in as_soft(target).components:
+            counted = weights if self.ignore_index is None else weights.masked_fill(labels == self.ignore_index, 0)
+            self.correct += (counted * (labels == predicted)).sum()
+            self.total += counted.sum()
 
     def compute(self) -> Tensor:
-        """Returns the average over all positions, float32."""
+        """Returns the average over all positions that count, float32; NaN where there are none."""
         return self.correct / self.total

@@ -46,7 +46,29 @@ def test_its_states_are_at_home_on_every_device():
     logits, (_, _, target) = make_logits(7, C), make()
     for labels in (target, target.hard, target.probabilities(C).double()):
         metric.update(logits, labels)
-    assert {state.dtype for state in metric.metric_state.values()} == {torch.float32, torch.int64}
+    assert {state.dtype for state in metric.metric_state.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 2])
+def test_an_ignored_label_counts_for_nothing(ignore_index):
+    labels, weights, _ = make((2, 3, 4))
+    labels[1][0, 0] = labels[0][0, 1] = ignore_index
+    for label in labels:
+        label[1, 2] = ignore_index  # here nothing is left
+    logits = make_logits(2, C, 3, 4)
+    correct = counted = 0.0
+    for label, weight in zip(labels, weights, strict=True):
+        for y, w, predicted in zip(label.flatten(), weight.flatten(), logits.argmax(1).flatten(), strict=True):
+            counted += 0.0 if y == ignore_index else w.item()
+            correct += w.item() if y == predicted and y != ignore_index else 0.0
+    metric = MixedAccuracy(C, ignore_index=ignore_index)
+    torch.testing.assert_close(metric(logits, SoftTarget.mix(labels, weights)), torch.tensor(correct / counted))
+    hard, predicted = labels[0], logits.argmax(1)
+    kept = hard != ignore_index
+    torch.testing.assert_close(
+        MixedAccuracy(C, ignore_index=ignore_index)(logits, hard), (predicted == hard)[kept].float().mean()
+    )
+    assert MixedAccuracy(C, ignore_index=1)(logits, torch.ones_like(hard)).isnan()
 
 
 def test_bad_input():
@@ -59,3 +81,5 @@ def test_bad_input():
         MixedAccuracy(0)
     with pytest.raises(TypeError, match="an integer"):
         MixedAccuracy(2.5)
+    with pytest.raises(TypeError, match="ignore_index to be an integer"):
+        MixedAccuracy(2, ignore_index="void")

@@ -103,15 +103,18 @@ class Augment(BatchTrick):
         return results[0].as_subclass(Tensor), target
 
     def _apply_to_detection(self, images: Tensor, targets: Any) -> tuple[Tensor, Any]:
-        moved = []
-        for image, entry in zip(images, targets, strict=True):
-            typed = set_at(entry, ("masks",), _typed(entry["masks"])) if "masks" in entry else entry
-            new_image, new_entry = self._call([Image(image), typed])
-            if "masks" in entry:
-                new_entry = set_at(new_entry, ("masks",), _in_type_of(entry["masks"], new_entry["masks"]))
-            moved.append((new_image, new_entry))
-        new_images, new_targets = zip(*moved, strict=True)
-        return _joined(new_images, self.name).as_subclass(Tensor), type(targets)(new_targets)
+        typed = [set_at(entry, ("masks",), _typed(entry["masks"])) if "masks" in entry else entry for entry in targets]
+        if self.per_sample:
+            moved = [self._call([Image(image), entry]) for image, entry in zip(images, typed, strict=True)]
+            new_images, entries = zip(*moved, strict=True)
+            result = _joined(new_images, self.name)
+        else:
+            result, entries = self._call([Image(images), typed])
+        new_targets = [
+            set_at(new, ("masks",), _in_type_of(old["masks"], new["masks"])) if "masks" in old else new
+            for old, new in zip(targets, entries, strict=True)
+        ]
+        return result.as_subclass(Tensor), type(targets)(new_targets)
 
     def _call(self, sample: list[Any]) -> list[Any]:
         given = sample[0] if len(sample) == 1 else sample

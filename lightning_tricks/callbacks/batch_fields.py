@@ -52,9 +52,12 @@ def find_input(batch: Any) -> Path | None:
 
 
 def find_target(batch: Any) -> Path | None:
-    """Returns the path of the target: item 1, or the one entry with one of :data:`TARGET_NAMES`; else ``None``."""
+    """Returns the path of the target: item 1, or the one entry with one of :data:`TARGET_NAMES`; else ``None``.
+
+    Where item 1 looks like the images and more items follow, it is a second view of them, and no target.
+    """
     if _is_plain_pair(batch):
-        return (1,)
+        return (1,) if len(batch) == 2 or not _is_second_view(batch) else None
     found = _find_named(batch, TARGET_NAMES)
     if found is not None or _is_named(batch):
         return found
@@ -117,6 +120,11 @@ def set_at(batch: Any, key: Key, value: Any) -> Any:
 def _is_plain_pair(batch: Any) -> bool:
     """The commonest batch, recognised first because looking for names takes longer than Mixup of a small batch."""
     return type(batch) in (list, tuple) and len(batch) > 1 and isinstance(batch[0], Tensor)
+
+
+def _is_second_view(batch: Sequence[Any]) -> bool:
+    first, second = batch[:2]
+    return isinstance(second, Tensor) and (second.shape, second.dtype) == (first.shape, first.dtype) and first.ndim > 2
 
 
 def _is_accessor(key: Any) -> TypeGuard[Accessor]:

@@ -172,16 +172,8 @@ class BatchTrick(BatchHooks):
             TypeError: the batch, the images or the target have the wrong type.
             ValueError: images or target are not found, or a shape does not fit.
         """
-        input_key = self._find("input", self.input_key, batch)
-        target_key = self._find("target", self.target_key, batch)
-        if target_key is not None and target_key == input_key:
-            raise ValueError(f"{self.name} found its images and its target in the same place, {input_key!r}")
-        given = get_at(batch, input_key)
-        target = None if target_key is None else get_at(batch, target_key)
-        self.check_target(target)
-        images = self._as_tensor(given, batch)
-        self.check_images(images)
-        try:
+        input_key, images, target_key, target = self.read(batch)
+        with _Naming(self.name):
             if not self.is_in_window(epoch):
                 changes["active"] = False
             params = self.draw(rng, images)
@@ -190,15 +182,33 @@ class BatchTrick(BatchHooks):
             with torch.no_grad(), no_autocast(images.device.type):
                 new_images, new_target = self.apply(params, images, target)
             if new_images is not images:
-                batch = set_at(batch, input_key, _in_the_form_of(given, new_images))
+                batch = set_at(batch, input_key, _in_the_form_of(get_at(batch, input_key), new_images))
             if target_key is not None and new_target is not target:
                 batch = set_at(batch, target_key, new_target)
-        except (TypeError, ValueError) as error:
-            if str(error).startswith(self.name):
-                raise
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{self.name}: {error}") from error
         return batch, params
+
+    def read(self, batch: Any) -> tuple[Any, Tensor, Any, Any]:
+        """Finds the images and the target in a batch, and makes sure that the trick can take them, whatever it draws.
+
+        Returns:
+            Where the images are, the images as one tensor, where the target is and the target, both ``None`` where
+            there is none.
+
+        Raises:
+            TypeError: the batch, the images or the target have the wrong type.
+            ValueError: images or target are not found, or a shape does not fit.
+        """
+        input_key = self._find("input", self.input_key, batch)
+        target_key = self._find("target", self.target_key, batch)
+        if target_key is not None and target_key == input_key:
+            raise ValueError(f"{self.name} found its images and its target in the same place, {input_key!r}")
+        target = None if target_key is None else get_at(batch, target_key)
+        with _Naming(self.name):
+            self.check_target(target)
+            images = self._as_tensor(get_at(batch, input_key), batch)
+            self.check_images(images)
+            self.check_pair(images, target)
+        return input_key, images, target_key, target
 
     def check_images(self, images: Tensor) -> None:
         """Raises for images that the trick cannot take; most need a batch of images with height and width."""
@@ -211,6 +221,9 @@ class BatchTrick(BatchHooks):
             raise TypeError(
                 f"{self.name} does not take detection targets, but got {describe(target)}; Mixup and Mosaic do"
             )
+
+    def check_pair(self, images: Tensor, target: Any) -> None:
+        """Raises for images and a target that do not go together."""
 
     def _as_tensor(self, images: Any, batch: Any) -> Tensor:
         if isinstance(images, TVTensor):
@@ -241,6 +254,21 @@ class BatchTrick(BatchHooks):
                 f"of {', '.join(names)}, but got {describe(batch)}{seen}; pass {what}_key="
             )
         return path
+
+
+class _Naming:
+    """Puts the trick's name before the errors of what it calls."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, (TypeError, ValueError)) and not str(error).startswith(self.name):
+            kind_of_ours = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind_of_ours(f"{self.name}: {error}") from error
 
 
 def _in_the_form_of(given: Any, images: Tensor) -> Any:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
-from lightning_tricks.functional.cutout import cutout, cutout_boxes
+from lightning_tricks.functional.cutout import cutout, cutout_boxes, hole_side
+from lightning_tricks.functional.erasing import fill_value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,12 @@ class Cutout(BatchTrick):
         active = bool(rng.random() < self.p)
         centres = rng.integers(size, size=(len(images), self.n_holes, 2))
         return CutoutParams(active=active, boxes=cutout_boxes(centres, length=self.length, size=size))
+
+    def check_images(self, images: Tensor) -> None:
+        """Holes must leave something of the images, and the fill fit their channels and dtype."""
+        super().check_images(images)
+        hole_side(self.length, size=(images.shape[-2], images.shape[-1]))
+        fill_value(self.value, images=images[:1], trick="cutout")
 
     def apply(self, params: CutoutParams, images: Tensor, target: Any) -> tuple[Tensor, Any]:
         """Fills the holes."""

@@ -16,24 +16,49 @@ _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 """Entries that belong to the image, also where their length happens to be the number of boxes."""
 
 
-def rows_of(target: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Returns the entries with one row a box, as plain tensors: those whose first dimension is that of ``boxes``.
+def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
+    """Returns of each image the entries with one row a box, as plain tensors.
+
+    They are those whose first dimension is that of ``boxes``, in every image of the batch: what has one row in an
+    image with one box may belong to the image.
+
+    Args:
+        targets: the dictionaries of a batch.
 
     Raises:
         TypeError: ``boxes`` or ``labels`` is no tensor, and would be left behind.
-        ValueError: ``boxes`` has not two dimensions, or ``labels`` not one row a box.
+        ValueError: ``boxes`` has not two dimensions, or ``labels`` not one row a box; or some images lack an entry.
     """
-    boxes, labels = target["boxes"], target.get("labels", target["boxes"])
-    for name, entry in (("boxes", boxes), ("labels", labels)):
-        if not isinstance(entry, Tensor):
-            raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(entry)}")
-    if boxes.ndim != 2 or labels.shape[:1] != boxes.shape[:1]:
-        raise ValueError(f"boxes (M, 4) and labels (M, ...) need one row a box, but got {describe(target)}")
-    return {
-        name: entry.as_subclass(Tensor) if isinstance(entry, TVTensor) else entry
-        for name, entry in target.items()
-        if isinstance(entry, Tensor) and entry.ndim > 0 and len(entry) == len(boxes) and name not in _OF_THE_IMAGE
-    }
+    for target in targets:
+        boxes, labels = target["boxes"], target.get("labels", target["boxes"])
+        for name, entry in (("boxes", boxes), ("labels", labels)):
+            if not isinstance(entry, Tensor):
+                raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(entry)}")
+        if boxes.ndim != 2 or labels.shape[:1] != boxes.shape[:1]:
+            raise ValueError(f"boxes (M, 4) and labels (M, ...) need one row a box, but got {describe(target)}")
+    names = dict.fromkeys(name for target in targets for name in target if name not in _OF_THE_IMAGE)
+    row_names = [name for name in names if all(_may_be_rows(target, name) for target in targets)]
+    for name in row_names:
+        lacking = [list(target) for target in targets if name not in target]
+        if lacking:
+            raise ValueError(
+                f"the dictionaries of a batch need the same entries with one row a box, but beside one with "
+                f"{name!r} there is one with {lacking[0]}"
+            )
+    return [
+        {
+            name: target[name].as_subclass(Tensor) if isinstance(target[name], TVTensor) else target[name]
+            for name in row_names
+        }
+        for target in targets
+    ]
+
+
+def _may_be_rows(target: Mapping[str, Any], name: str) -> bool:
+    if name not in target:
+        return True
+    entry = target[name]
+    return isinstance(entry, Tensor) and entry.ndim > 0 and len(entry) == len(target["boxes"])
 
 
 def join_rows(own: Mapping[str, Any], parts: Sequence[Mapping[str, Tensor]]) -> Any:
@@ -45,16 +70,7 @@ def join_rows(own: Mapping[str, Any], parts: Sequence[Mapping[str, Tensor]]) -> 
 
     Returns:
         A dictionary like ``own`` with new tensors.
-
-    Raises:
-        ValueError: the parts differ in the entries that go along with their boxes.
     """
-    for part in parts:
-        if part.keys() != parts[0].keys():
-            raise ValueError(
-                f"the dictionaries of a batch need the same entries with one row a box, but got {sorted(parts[0])} and "
-                f"{sorted(part)}"
-            )
     for name in parts[0]:
         joined = torch.cat([part[name] for part in parts])
         old = own.get(name)
@@ -62,8 +78,33 @@ def join_rows(own: Mapping[str, Any], parts: Sequence[Mapping[str, Tensor]]) -> 
     return own
 
 
+def check_movable(targets: Sequence[Mapping[str, Any]], *, size: tuple[int, int]) -> None:
+    """Raises for what cannot be moved into a quadrant.
+
+    Args:
+        targets: the dictionaries of a batch.
+        size: ``(H, W)`` of the images.
+
+    Raises:
+        TypeError: a dictionary has keypoints, which would not move, or boxes that are not floating point.
+        ValueError: boxes are of another format than xyxy, or masks not one a box of the images' size.
+    """
+    for target in targets:
+        if "keypoints" in target:
+            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
+        layout = getattr(target["boxes"], "format", None)
+        if layout is not None and layout.value != "XYXY":
+            raise ValueError(f"boxes need the format XYXY, but got {layout.value}")
+        if isinstance(target["boxes"], Tensor) and not target["boxes"].is_floating_point():
+            raise TypeError(f"boxes need to be floating-point, but got {describe(target['boxes'])}")
+        if "masks" in target and getattr(target["masks"], "shape", None) != (len(target["boxes"]), *size):
+            raise ValueError(
+                f"masks need one of the images' size {size} for each box, but got {describe(target['masks'])}"
+            )
+
+
 def mosaic_target(
-    partners: Sequence[Mapping[str, Any]],
+    partners: Sequence[Mapping[str, Tensor]],
     *,
     own: Mapping[str, Any],
     centre: tuple[int, int],
@@ -73,7 +114,7 @@ def mosaic_target(
     """Moves the boxes of four images into the quadrants of one, with all that goes along with them.
 
     Args:
-        partners: the dictionaries of the images in the four quadrants.
+        partners: the rows, one a box, of the images in the four quadrants.
         own: the dictionary of the image whose place the mosaic takes.
         centre: ``(row, column)`` where the quadrants meet.
         size: ``(H, W)`` of the images.
@@ -81,19 +122,9 @@ def mosaic_target(
 
     Returns:
         A dictionary like ``own`` with new tensors.
-
-    Raises:
-        TypeError: a dictionary has keypoints, which would not move.
-        ValueError: boxes are of another format than xyxy, or masks not of the images' size.
     """
     parts = []
-    for quadrant, target in enumerate(partners):
-        if "keypoints" in target:
-            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
-        layout = getattr(target["boxes"], "format", None)
-        if layout is not None and layout.value != "XYXY":
-            raise ValueError(f"boxes need the format XYXY, but got {layout.value}")
-        rows = rows_of(target)
+    for quadrant, rows in enumerate(partners):
         boxes, kept = mosaic_boxes(
             rows["boxes"], quadrant=quadrant, centre=centre, size=size, min_box_size=min_box_size
         )
@@ -108,8 +139,6 @@ def mosaic_target(
 
 def _in_quadrant(masks: Tensor, quadrant: int, centre: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Masks (M, H, W) resized into one quadrant, with nothing in the others."""
-    if masks.shape[1:] != size:
-        raise ValueError(f"masks need the images' size {size}, but got {describe(masks)}")
     both = torch.cat([masks, torch.zeros_like(masks)])
     empty = len(masks)
     shifts = [0 if quadrant == q else empty for q in range(4)]

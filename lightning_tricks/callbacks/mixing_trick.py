@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_fields import describe, is_detection
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.detection import rows_of
 from lightning_tricks.callbacks.target_mixer import TargetMixer
 from lightning_tricks.functional.checks import check_choice, check_integer
 
@@ -100,6 +101,19 @@ class MixingTrick(BatchTrick):
             )
         self.num_classes = None if num_classes is None else check_integer(self.name, "num_classes", num_classes, low=1)
 
+    def check_pair(self, images: Tensor, target: Any) -> None:
+        """Looks at each dictionary of a detection batch."""
+        if is_detection(target):
+            self.check_detection(images, target)
+
+    def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
+        """Raises for a detection batch whose boxes would be left behind."""
+        if len(targets) != len(images):
+            raise ValueError(
+                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(targets)}"
+            )
+        rows_of(targets)
+
     def mix_images(self, params: Any, images: Tensor) -> Tensor:
         """Returns the mixed images; N is at least 2."""
         raise NotImplementedError
@@ -120,10 +134,6 @@ class MixingTrick(BatchTrick):
         """Returns the mixed images and what becomes of the target."""
         mixing = params.active and len(images) > 1
         if is_detection(target):
-            if len(target) != len(images):
-                raise ValueError(
-                    f"{self.name} needs one target for each of its {len(images)} images, but got {describe(target)}"
-                )
             new_target = type(target)(self.mix_detection(params, images, target)) if mixing else target
         elif target is None:
             new_target = None

@@ -82,7 +82,7 @@ class Mixup(MixingTrick):
 
     def mix_detection(self, params: MixupParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Keeps the boxes of both images, unweighted."""
-        rows = [rows_of(target) for target in targets]
+        rows = rows_of(targets)
         n = len(targets)
         return [join_rows(own, [rows[i], rows[(i + params.shift) % n]]) for i, own in enumerate(targets)]
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from lightning_tricks.callbacks.detection import mosaic_target
+from lightning_tricks.callbacks.batch_fields import describe
+from lightning_tricks.callbacks.detection import check_movable, mosaic_target, rows_of
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
 from lightning_tricks.functional.checks import check_number
 from lightning_tricks.functional.mosaic import mosaic, mosaic_weights
@@ -107,6 +109,17 @@ class Mosaic(MixingTrick):
             picks=self.draw_picks(rng, n),
         )
 
+    def check_images(self, images: Tensor) -> None:
+        """Resizing needs floating point or bytes."""
+        super().check_images(images)
+        if not (images.is_floating_point() or images.dtype == torch.uint8):
+            raise TypeError(f"{self.name} needs floating-point or uint8 images, but got {describe(images)}")
+
+    def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
+        """Boxes, and what goes along, are to be moved too."""
+        check_movable(targets, size=(images.shape[-2], images.shape[-1]))
+        super().check_detection(images, targets)
+
     def mix_images(self, params: MosaicParams, images: Tensor) -> Tensor:
         """Resizes images, floating-point ones or bytes."""
         return mosaic(images, centre=params.centre, shifts=params.partners)
@@ -117,10 +130,10 @@ class Mosaic(MixingTrick):
 
     def mix_detection(self, params: MosaicParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Moves the boxes of the four partners into their quadrants."""
-        n = len(targets)
+        n, rows = len(targets), rows_of(targets)
         return [
             mosaic_target(
-                [targets[(i + shift) % n] for shift in params.partners],
+                [rows[(i + shift) % n] for shift in params.partners],
                 own=own,
                 centre=params.centre,
                 size=params.size,

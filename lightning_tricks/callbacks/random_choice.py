@@ -64,6 +64,7 @@ class RandomChoice(BatchTrick):
         self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
     ) -> tuple[Any, BatchParams]:
         """Chooses a part and lets it draw and apply."""
+        self.read(batch)
         active = bool(rng.random() < self.p) and self.is_in_window(epoch)
         trick = self.tricks[int(rng.choice(len(self.tricks), p=self.weights))]
         if not active:
@@ -76,6 +77,11 @@ class RandomChoice(BatchTrick):
         mixing = next(other for other in self.tricks if other.num_components)
         batch, _ = mixing.rewrite(batch, rng, **components | {"active": False})  # only gives labels their form
         return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
+
+    def read(self, batch: Any) -> Any:
+        """Lets every part look at the batch, so that one that cannot take it says so before it is chosen."""
+        for trick in self.tricks:
+            trick.read(batch)
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):

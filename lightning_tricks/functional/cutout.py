@@ -38,6 +38,27 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
         DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout",
         arXiv:1708.04552. The authors' code makes a hole of odd length one pixel shorter.
     """
+    side = hole_side(length, size=size)
+    middle, extent = np.asarray(centres), np.asarray(size)
+    if not ((middle >= 0) & (middle < extent)).all():
+        raise ValueError(f"cutout_boxes needs centres inside the image of size {tuple(size)}, but got {middle}")
+    start = middle - side // 2
+    stop = np.minimum(start + side, extent)
+    start = np.maximum(start, 0)
+    return np.concatenate([start, stop - start], axis=-1)
+
+
+def hole_side(length: int | float, *, size: tuple[int, int]) -> int:
+    """Gives the side of a hole in pixels; see :func:`cutout_boxes`, also for what is raised.
+
+    Args:
+        length: pixels if an int; if a float in (0, 1), the share of the shorter side of the image.
+        size: ``(H, W)`` of the images.
+
+    Example:
+        >>> hole_side(0.5, size=(6, 8))
+        3
+    """
     if isinstance(length, float):
         share = check_number("cutout_boxes", "a float length", length, above=0, below=1)
         side = max(1, round(share * min(size)))
@@ -48,13 +69,7 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
             f"cutout_boxes needs holes that cannot cover the whole image, "
             f"but got holes of {side}×{side} pixels for images of {size[0]}×{size[1]}"
         )
-    middle, extent = np.asarray(centres), np.asarray(size)
-    if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutout_boxes needs centres inside the image of size {tuple(size)}, but got {middle}")
-    start = middle - side // 2
-    stop = np.minimum(start + side, extent)
-    start = np.maximum(start, 0)
-    return np.concatenate([start, stop - start], axis=-1)
+    return side
 
 
 def cutout(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence[float] = 0.0) -> Tensor:

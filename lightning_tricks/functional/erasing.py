@@ -35,7 +35,7 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
         [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
     """
     boxes = checked_boxes(boxes, images=images, trick=trick)
-    fill = _fill(value, images, trick)
+    fill = fill_value(value, images=images, trick=trick)
     if _pays_one_by_one(images, boxes):
         return _erase_one_by_one(images, boxes, fill)
     mask = box_mask(boxes, images=images, trick=trick)
@@ -64,8 +64,8 @@ def _erase_one_by_one(images: Tensor, boxes: Tensor | np.ndarray, fill: Tensor) 
     return erased
 
 
-def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -> Tensor:
-    """The value as a tensor of the images' dtype that broadcasts against them."""
+def fill_value(value: float | Sequence[float] | Tensor, *, images: Tensor, trick: str) -> Tensor:
+    """Gives the value as a tensor of the images' dtype that broadcasts against them; see :func:`erase`."""
     if isinstance(value, Tensor):
         if not torch.can_cast(value.dtype, images.dtype):
             raise TypeError(f"{trick} cannot fill images of {images.dtype} with values of {value.dtype}")

@@ -99,8 +99,8 @@ def uniform_share(label_smoothing: float, spread: str, num_classes: int) -> floa
         raise ValueError(f'Expected `spread` to be "all" or "others", but got {spread!r}.')
     if num_classes < 2 or label_smoothing > (num_classes - 1) / num_classes:
         raise ValueError(
-            'Expected at least 2 classes and `label_smoothing` of at most (classes − 1)/classes for spread="others", '
-            f"but got {num_classes} classes and {label_smoothing}."
+            'Label smoothing with spread="others" needs at least 2 classes and label_smoothing of at most '
+            f"(classes − 1)/classes, but got {num_classes} classes and label_smoothing={label_smoothing}."
         )
     return label_smoothing * num_classes / (num_classes - 1)
 

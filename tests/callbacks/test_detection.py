@@ -161,12 +161,12 @@ def change(**entries):
     ("trick", "batch", "error", "message"),
     [
         (Mosaic(), change(keypoints=torch.zeros(0, 17, 3)), TypeError, "Mosaic: keypoints cannot be moved"),
-        (Mosaic(), change(masks=torch.zeros(0, 4, 4)), ValueError, r"Mosaic: masks need the images' size \(8, 12\)"),
+        (Mosaic(), change(masks=torch.zeros(0, 4, 4)), ValueError, r"Mosaic: masks need one of the images' size \(8, 12\) for each box"),
         (
             Mosaic(),
             change(boxes=torch.zeros(0, 4).long()),
             TypeError,
-            "Mosaic: mosaic_boxes needs floating-point boxes",
+            "Mosaic: boxes need to be floating-point",
         ),
         (
             Mosaic(),

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ def _interruptible(study: Ablation, directory: Path) -> Iterator[None]:
 
 
 def _report(result: StudyResult, directory: Path) -> None:
-    paths = result.write(directory)
+    paths = replace(result, percent=True).write(directory)
     console = Console()
     if not console.is_terminal:
         console.width = _FILE_WIDTH

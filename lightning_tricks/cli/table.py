@@ -1,6 +1,7 @@
 """The table at the end of a study."""
 
 import math
+from dataclasses import replace
 
 from rich import box
 from rich.table import Table
@@ -23,7 +24,7 @@ def comparison_table(result: StudyResult) -> Table:
     for column in (0, 1, 2, 3, 5, 6):
         table.columns[column].justify = "right" if column else "left"
         table.columns[column].no_wrap = True
-    for row in result.rows:
+    for row in replace(result, percent=True).rows:
         paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)
         memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
         table.add_row(row.arm, f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)

@@ -9,6 +9,7 @@ from typing import Any
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.study.arm import BASELINE
 from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm
+from lightning_tricks.study.unit import Unit, unit_of
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def compare(
     mode: str = "max",
     confidence: float = 0.95,
     margin: float | None = None,
+    percent: bool = False,
 ) -> list[Comparison]:
     """Compares every arm with its reference, seed by seed.
 
@@ -73,7 +75,10 @@ def compare(
         references: arm to the arm that it is compared with.
         mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is.
         confidence: of the intervals, in (0, 1).
-        margin: the largest difference that does not matter, above 0; ``None`` for no claims of no difference.
+        margin: the largest difference that does not matter, above 0 and in the metric's unit; ``None`` for no claims of
+            no difference.
+        percent: whether a verdict gives the margin in points, hundredths of the metric's unit; the numbers of a row
+            stay in that unit.
 
     Returns:
         One row an arm, in the order of the arms' first record.
@@ -123,7 +128,10 @@ def compare(
             low = high = 0.0
         else:
             better = test is not None and (test.mean > 0) == (mode == "max")
-            verdict = _verdict(adjusted[arm], 1 - confidence, better=better, margin=margin, num_seeds=len(own))
+            shown = unit_of(percent)
+            verdict = _verdict(
+                adjusted[arm], 1 - confidence, better=better, margin=margin, unit=shown, num_seeds=len(own)
+            )
         rows.append(
             Comparison(
                 arm=arm,
@@ -181,11 +189,13 @@ def _p_values(test: CorrectedT | None, margin: float | None) -> list[float]:
     return [test.p_difference()] if margin is None else [test.p_difference(), test.p_equivalence(margin)]
 
 
-def _verdict(adjusted: Sequence[float], level: float, *, better: bool, margin: float | None, num_seeds: int) -> str:
+def _verdict(
+    adjusted: Sequence[float], level: float, *, better: bool, margin: float | None, unit: Unit, num_seeds: int
+) -> str:
     if adjusted[0] <= level:
         return "helps" if better else "hurts"
-    if len(adjusted) > 1 and adjusted[1] <= level:
-        return f"no difference beyond ±{margin:g}"
+    if margin is not None and len(adjusted) > 1 and adjusted[1] <= level:
+        return f"no difference beyond ±{unit.margin(margin)}"
     return f"not shown with {num_seeds} seed{'' if num_seeds == 1 else 's'}"
 
 

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lightning_tricks.study.comparison import Comparison
+from lightning_tricks.study.unit import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,18 +33,20 @@ def plot_differences(result: "StudyResult") -> "Figure":
     from matplotlib.figure import Figure
 
     rows = [row for row in result.rows if row.arm != row.reference]
+    unit = unit_of(result.percent)
     figure = Figure(figsize=(9, 1.9 + 0.45 * max(1, len(rows))), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="black", linewidth=1)
     if result.margin is not None:
-        axes.axvspan(-result.margin, result.margin, color="#009E73", alpha=0.12, linewidth=0)
+        axes.axvspan(-unit.scale * result.margin, unit.scale * result.margin, color="#009E73", alpha=0.12, linewidth=0)
     for height, row in enumerate(rows):
         if math.isnan(row.difference):
             continue
         color, marker = next((look for words, look in _LOOKS.items() if row.verdict.startswith(words)), _UNDECIDED)
-        if not math.isnan(row.low):
-            axes.plot([row.low, row.high], [height, height], color=color, linewidth=2, solid_capstyle="butt")
-        axes.plot([row.difference], [height], color=color, marker=marker, markersize=8)
+        difference, low, high = (unit.scale * number for number in (row.difference, row.low, row.high))
+        if not math.isnan(low):
+            axes.plot([low, high], [height, height], color=color, linewidth=2, solid_capstyle="butt")
+        axes.plot([difference], [height], color=color, marker=marker, markersize=8)
     axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows])
     axes.set_ylim(max(0.5, len(rows) - 0.5), -0.5)
     verdicts = axes.secondary_yaxis("right")
@@ -57,8 +60,11 @@ def plot_differences(result: "StudyResult") -> "Figure":
     axes.margins(x=0.08)
     better = "right" if result.mode == "max" else "left"
     metric, percent = result.settings["metric"], f"{100 * result.confidence:g}%"
-    label = f"difference in {metric} on the {result.part} part, {percent} interval ({better} is better)"
-    axes.set_xlabel(label + ("" if result.margin is None else f"\nshaded: the stated margin, ±{result.margin:g}"))
+    label = (
+        f"difference in {metric} on the {result.part} part,{unit.of_difference and ' in points,'} {percent} interval"
+    )
+    shaded = "" if result.margin is None else f"\nshaded: the stated margin, ±{unit.margin(result.margin)}"
+    axes.set_xlabel(f"{label} ({better} is better){shaded}")
     if result.is_demonstration:
         count = f"{result.num_seeds} seed" + ("" if result.num_seeds == 1 else "s")
         axes.set_title(f"Demonstration: {count} cannot decide", fontsize="medium")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_tricks.study.comparison import Comparison
 from lightning_tricks.study.figure import png
+from lightning_tricks.study.unit import Unit, unit_of
 
 if TYPE_CHECKING:
     from lightning_tricks.study.result import StudyResult
@@ -62,7 +63,7 @@ def html_report(result: "StudyResult") -> str:
         "<h2>Settings</h2>",
         _settings(result),
         "<h2>Runs</h2>",
-        _runs(result.records),
+        _runs(result),
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
@@ -71,9 +72,10 @@ def html_report(result: "StudyResult") -> str:
 
 
 def _arms(result: "StudyResult") -> str:
-    columns = ["arm", "verdict", "difference", "interval", "adjusted p", "mean"]
+    unit = unit_of(result.percent)
+    columns = ["arm", "verdict", f"difference{unit.of_difference}", "interval", "adjusted p", f"mean{unit.of_value}"]
     columns += ["seeds", "diverged", "s a run", "peak MB"]
-    rows = [_row(row) for row in result.rows]
+    rows = [_row(row, unit) for row in result.rows]
     # Where all are compared with the baseline, a column that says so takes room for nothing.
     if len(set(result.references.values())) > 1:
         columns.insert(2, "against")
@@ -82,19 +84,23 @@ def _arms(result: "StudyResult") -> str:
     return _table(columns, rows)
 
 
-def _row(row: Comparison) -> list[str]:
+def _row(row: Comparison, unit: Unit) -> list[str]:
+    decimals = f".{unit.digits}f"
     paired = ["", "", "", ""]
     if row.arm != row.reference:
         p_value = "< 0.001" if row.p_value < 0.001 else f"{row.p_value:.3f}"
-        paired = [row.verdict, _number(row.difference, "+.4f"), _interval(row), p_value]
+        paired = [row.verdict, _number(unit.scale * row.difference, "+" + decimals), _interval(row, unit), p_value]
     costs = [_number(row.seconds, ".2f"), _number(row.peak_memory / 1e6, ".0f")]
-    return [row.arm, *paired, _number(row.value, ".4f"), str(row.num_seeds), str(row.diverged), *costs]
+    value = _number(unit.scale * row.value, decimals)
+    return [row.arm, *paired, value, str(row.num_seeds), str(row.diverged), *costs]
 
 
-def _interval(row: Comparison) -> str:
+def _interval(row: Comparison, unit: Unit) -> str:
     if row.num_seeds < 2:
         return "needs 2 seeds"
-    return "" if math.isnan(row.low) else f"{_number(row.low, '+.4f')} to {_number(row.high, '+.4f')}"
+    if math.isnan(row.low):
+        return ""
+    return " to ".join(_number(unit.scale * end, f"+.{unit.digits}f") for end in (row.low, row.high))
 
 
 def _number(value: float, form: str) -> str:
@@ -102,7 +108,8 @@ def _number(value: float, form: str) -> str:
 
 
 def _settings(result: "StudyResult") -> str:
-    chosen = {"confidence": result.confidence, "margin": result.margin, "part": result.part}
+    margin = None if result.margin is None else unit_of(result.percent).margin(result.margin)
+    chosen = {"confidence": result.confidence, "margin": margin, "part": result.part}
     seeds = sorted({record["seed"] for record in result.records})
     if seeds:
         chosen["seeds"] = f"{seeds[0]} to {seeds[-1]}"
@@ -114,11 +121,14 @@ def _settings(result: "StudyResult") -> str:
     return f'<div class="wide"><table>{body}</table></div>'
 
 
-def _runs(records: Sequence[Mapping[str, Any]]) -> str:
-    if not records:
+def _runs(result: "StudyResult") -> str:
+    if not result.records:
         return "<p>None is finished.</p>"
-    columns = [column for column in records[0] if column != "metric"]
-    return _table(columns, ([_cell(column, record[column]) for column in columns] for record in records))
+    unit = unit_of(result.percent)
+    columns = {column: column for column in result.records[0] if column != "metric"}
+    columns["value"] += unit.of_value
+    shown = ({**record, "value": unit.scale * record["value"]} for record in result.records)
+    return _table(list(columns.values()), ([_cell(column, record[column]) for column in columns] for record in shown))
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,9 @@ class StudyResult:
         part: ``"validation"`` or ``"test"``, what the metric was computed on.
         mode: ``"max"`` if a larger metric is better, ``"min"`` otherwise.
         confidence: of the intervals and, less 1, the share of studies with a false verdict.
-        margin: the largest difference that does not matter; ``None`` if none was stated.
+        margin: the largest difference that does not matter, in the metric's unit; ``None`` if none was stated.
+        percent: whether verdicts, picture and page give the metric in percent and its differences in points, as suits
+            an accuracy in [0, 1]. The numbers of the rows and of the CSV files are in the metric's unit all the same.
     """
 
     records: Sequence[Mapping[str, Any]]
@@ -41,12 +43,18 @@ class StudyResult:
     mode: str
     confidence: float
     margin: float | None
+    percent: bool = False
 
     @property
     def rows(self) -> list[Comparison]:
         """One row an arm."""
         return compare(
-            self.records, references=self.references, mode=self.mode, confidence=self.confidence, margin=self.margin
+            self.records,
+            references=self.references,
+            mode=self.mode,
+            confidence=self.confidence,
+            margin=self.margin,
+            percent=self.percent,
         )
 
     @property
@@ -93,8 +101,9 @@ class StudyResult:
         return notes
 
     def table_csv(self) -> str:
-        """The rows as CSV."""
-        return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in self.rows])
+        """The rows as CSV, everything in the metric's unit."""
+        rows = replace(self, percent=False).rows
+        return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in rows])
 
     def runs_csv(self) -> str:
         """The runs as CSV."""

@@ -88,6 +88,13 @@ def test_a_finished_study_is_reported_again_and_then_confirmed(started, training
     )
 
 
+def test_table_and_report_are_in_points_as_the_margin_is(tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate --tricks mixup --seeds 2 --margin 50 --out {tmp_path}")
+    for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
+        assert "no difference beyond ±50 points" in " ".join(text.split())
+        assert "±0.5" not in text
+
+
 def test_another_study_is_refused(tmp_path, trainings, capsys):  # noqa: F811
     run(f"ablate --seeds 2 --out {tmp_path}")
     message = refused(f"ablate --seeds 3 --out {tmp_path}", capsys)

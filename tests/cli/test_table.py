@@ -8,7 +8,7 @@ from lightning_tricks.study import StudyResult
 SIZES = {"metric": "val_acc", "diverged": False, "lr": None, "train_size": 1077, "eval_size": 360}
 
 
-def lines(values, *, seconds=2.04, peak_memory=3.2 * 2**20):
+def lines(values, *, seconds=2.04, peak_memory=3.2 * 2**20, margin=None):
     """The table of a baseline and mixup, by seed."""
     records = [
         {"arm": arm, "seed": seed, "value": value, "seconds": seconds, "peak_memory": peak_memory, **SIZES}
@@ -23,7 +23,7 @@ def lines(values, *, seconds=2.04, peak_memory=3.2 * 2**20):
         part="validation",
         mode="max",
         confidence=0.9,
-        margin=None,
+        margin=margin,
     )
     console = Console(width=120)
     with console.capture() as capture:
@@ -38,6 +38,11 @@ def test_rows_are_in_percent_and_points():
     row = result.rows[1]
     interval = [f"{100 * row.low:+.2f}", "to", f"{100 * row.high:+.2f}"]
     assert table["mixup"] == ["mixup", "98.50", "+0.50", *interval, *row.verdict.split(), "2.0", "3"]
+
+
+def test_the_margin_is_in_points_as_the_differences_are():
+    table, _ = lines({"baseline": [0.98, 0.97, 0.99], "mixup": [0.98, 0.97, 0.99]}, margin=0.5)
+    assert "no difference beyond ±50 points" in " ".join(table["mixup"])
 
 
 def test_one_seed_says_what_it_needs():

@@ -60,6 +60,19 @@ def test_words_of_the_axes():
     assert len(axes.patches) == 0
 
 
+def test_in_percent_everything_is():
+    study = result(percent=True)
+    _, axes, _ = draw(study)
+    assert "on the validation part, in points, 95% interval (right is better)" in axes.get_xlabel()
+    assert axes.get_xlabel().endswith("shaded: the stated margin, ±1 point")
+    assert axes.patches[0].get_extents().transformed(axes.transData.inverted()).x1 == pytest.approx(1)
+    assert axes.child_axes[0].get_yticklabels()[2].get_text() == "no difference beyond ±1 point"
+    rows, points = study.rows[1:5], [line for line in axes.lines[1:] if len(line.get_xdata()) == 1]
+    lines = [line for line in axes.lines[1:] if len(line.get_xdata()) == 2]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx([100 * row.difference for row in rows])
+    assert [list(line.get_xdata()) for line in lines] == [[100 * row.low, 100 * row.high] for row in rows]
+
+
 def test_several_references_are_named():
     references = {"mixup": "baseline", LONG: "mixup"}
     _, axes, _ = draw(result(arms=["baseline", "mixup", LONG], references=references))

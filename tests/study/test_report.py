@@ -2,6 +2,8 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
+
 from tests.study.results import LONG, result
 
 VOID = {"meta", "img"}
@@ -68,6 +70,18 @@ def test_everything_is_on_the_page():
     runs = page.rows[-60:]
     assert [row[0] for row in runs[:3]] == ["baseline", "mixup", LONG]
     assert runs[11][:4] == ["adabound", "1", "nan", "True"]
+
+
+def test_in_percent_everything_is():
+    header, baseline, mixup, _, cosine = (page := Page(result(percent=True).html())).rows[:5]
+    assert header[2:6] == ["difference points", "interval", "adjusted p", "mean %"]
+    assert mixup[2:6] == ["+2.98", "+2.75 to +3.21", "< 0.001", "98.17"]
+    assert baseline[5] == f"{100 * result().rows[0].value:.2f}"
+    assert cosine[1] == "no difference beyond ±1 point"
+    assert ["margin", "1 point"] in page.rows
+    runs = page.rows[-61:]
+    place = runs[0].index("value %")
+    assert float(runs[1][place]) == pytest.approx(100 * result().records[0]["value"], rel=1e-5)
 
 
 def test_several_references_have_a_column():

@@ -28,6 +28,14 @@ def test_rows_obey_every_setting():
     assert result(references={"cutmix": "mixup"}).rows[4].reference == "mixup"
 
 
+def test_in_percent_a_verdict_names_points_and_the_numbers_stay():
+    percent = result(percent=True)
+    assert percent.rows[3].verdict == "no difference beyond ±1 point"
+    assert percent.rows[1] == result().rows[1]
+    assert percent.table_csv() == result().table_csv()
+    assert percent.runs_csv() == result().runs_csv()
+
+
 def test_notes_say_what_the_numbers_are():
     notes = " ".join(result().notes())
     assert (

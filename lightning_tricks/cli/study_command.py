@@ -93,6 +93,8 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         ValueError: if a name is not known, the model does not suit the data, or another study is kept there.
         DataError: if the data cannot be read.
     """
+    if study.margin is not None and study.margin >= 100:
+        raise ValueError(f"--margin is in points of accuracy, of which there are 100, but got {study.margin:g}")
     make_data = choose_data(**vars(data))
     images = make_data(seed=0)
     make_module = partial(

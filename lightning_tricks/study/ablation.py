@@ -1,5 +1,7 @@
 """The runner of an ablation: the same training with one thing changed at a time."""
 
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,8 +45,8 @@ class Ablation:
         directory: where finished runs are kept, and found again; ``None`` keeps them in memory.
         trainer_options: more arguments for each Trainer, for example ``accelerator`` or ``strategy``.
         lr_grid: the learning rates among which each run of each arm chooses; ``None`` for the module's own.
-        margin: the largest difference that does not matter, to be stated before the study is looked at; ``None`` for no
-            claims of no difference.
+        margin: the largest difference that does not matter, in the metric's unit (0.005 is half a point of an
+            accuracy), to be stated before the study is looked at; ``None`` for no claims of no difference.
         confidence: of the intervals; 1 less it is the share of studies that make any false claim.
         settings: more plain values that make two studies different ones, such as the name of the data.
 
@@ -128,6 +130,7 @@ class Ablation:
         }
         self._store = RunStore(self.directory, self._description)
         self._confirmation: RunStore | None = None
+        self._margin_doubted = False
 
     def runs(self, shard: str | tuple[int, int] | None = None) -> list[tuple[str, int]]:
         """The (arm, seed) pairs in running order: all arms of a seed, then the next, so that a slow spell hits all.
@@ -215,6 +218,7 @@ class Ablation:
     ) -> StudyResult:
         finished = store.finished()
         runs = [finished.get((arm, seed, None)) for arm, seed in pairs]
+        self._doubt_margin([run["value"] for run in runs if run is not None])
         return StudyResult(
             records=[{key: value for key, value in run.items() if key != "trial"} for run in runs if run is not None],
             missing=[pair for pair, run in zip(pairs, runs, strict=True) if run is None],
@@ -225,6 +229,20 @@ class Ablation:
             confidence=self.confidence,
             margin=self.margin,
         )
+
+    def _doubt_margin(self, values: Sequence[float]) -> None:
+        """Warns, once, of a margin that no difference of these values can exceed."""
+        finite = [value for value in values if math.isfinite(value)]
+        if self.margin is None or self.margin < 1 or self._margin_doubted or not finite:
+            return
+        if min(finite) >= 0 and max(finite) <= 1:
+            self._margin_doubted = True
+            warnings.warn(
+                f"Ablation: no difference can be beyond margin={self.margin:g}, for all values of "
+                f"{self._description['metric']} lie in [0, 1]. The margin is in the metric's unit: 5 points of an "
+                "accuracy are margin=0.05.",
+                stacklevel=4,
+            )
 
 
 _ONCE = "the test part answers one question once"

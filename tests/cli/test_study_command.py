@@ -188,6 +188,7 @@ def test_the_published_recipe(tmp_path):
         ("--recipe bag_of_trick", "there is no recipe 'bag_of_trick'. Did you mean 'bag_of_tricks'?"),
         ("--recipe cosine,step", "A run has one decay of the learning rate, but got CosineDecay and StepDecay"),
         ("--recipe fast", "There are: bag_of_tricks, or names of tricks, separated by commas."),
+        ("--margin 150", "--margin is in points of accuracy, of which there are 100, but got 150"),
         ("--recipe mixup", "a recipe needs at least two tricks"),
     ],
 )

@@ -135,6 +135,24 @@ def test_a_directory_of_another_study_is_refused(changed, words, done, tmp_path)
         study(directory=tmp_path, **changed)
 
 
+def test_a_margin_beyond_every_difference_is_doubted_once(monkeypatch, done):
+    # The margin is in the metric's unit: someone who gives 5 means points.
+    doubtful = study(margin=5, num_seeds=1)
+    message = r"margin=5, for all values of val_acc lie in \[0, 1\].*margin=0\.05"
+    with pytest.warns(UserWarning, match=message) as caught:
+        doubtful.run(progress=False)
+    doubtful.result()
+    assert len(caught) == 1
+    accurate = Training.run
+
+    def loss(self, *args, **kwargs):
+        run = accurate(self, *args, **kwargs)
+        return run | {"value": run["value"] + 1}
+
+    monkeypatch.setattr(Training, "run", loss)
+    study(margin=5, num_seeds=1).run(progress=False)  # a warning would be an error here
+
+
 def test_margin_and_confidence_are_free_to_change(done, tmp_path):
     study(directory=tmp_path).run(progress=False)
     result = study(directory=tmp_path, margin=0.01, confidence=0.5).result()

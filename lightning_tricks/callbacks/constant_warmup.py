@@ -1,6 +1,7 @@
 """ConstantWarmup: a constant lower learning rate to begin with."""
 
 import lightning.pytorch as pl
+import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.warmup import Warmup
@@ -97,7 +98,9 @@ class ConstantWarmup(Warmup):
         value = self.metric(trainer)
         has_crossed = False
         if value is not None:
-            has_crossed = value > self.threshold if self.mode == "max" else value < self.threshold
+            # A 0.2 that is logged becomes the nearest float32: what equals the threshold then has not crossed it.
+            logged, threshold = np.float32(value), np.float32(self.threshold)
+            has_crossed = bool(logged > threshold if self.mode == "max" else logged < threshold)
         every = trainer.check_val_every_n_epoch
         is_late = every is not None and trainer.current_epoch >= self._first_epoch + every
         # All ranks do what rank 0 sees: a metric that is not synchronised would end the warm-up at different steps.

@@ -86,16 +86,14 @@ def check_movable(targets: Sequence[Mapping[str, Any]], *, size: tuple[int, int]
         size: ``(H, W)`` of the images.
 
     Raises:
-        TypeError: a dictionary has keypoints, which would not move, or boxes that are not floating point.
+        TypeError: boxes are not floating point.
         ValueError: boxes are of another format than xyxy, or masks not one a box of the images' size.
     """
     for target in targets:
-        if "keypoints" in target:
-            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
         layout = getattr(target["boxes"], "format", None)
         if layout is not None and layout.value != "XYXY":
             raise ValueError(f"boxes need the format XYXY, but got {layout.value}")
-        if isinstance(target["boxes"], Tensor) and not target["boxes"].is_floating_point():
+        if not target["boxes"].is_floating_point():
             raise TypeError(f"boxes need to be floating-point, but got {describe(target['boxes'])}")
         if "masks" in target and getattr(target["masks"], "shape", None) != (len(target["boxes"]), *size):
             raise ValueError(

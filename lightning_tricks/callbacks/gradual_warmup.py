@@ -73,7 +73,8 @@ class GradualWarmup(Warmup):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives all learning-rate tricks of the fit a common driver; refuses to hold what Lightning does not step."""
-        remove_patches(pl_module, _HELD)
+        if stage == "fit":
+            remove_patches(pl_module, _HELD)
         if stage == "fit" and self.hold_scheduler and not pl_module.automatic_optimization:
             raise MisconfigurationException(
                 "GradualWarmup(hold_scheduler=True) needs automatic optimisation: under manual optimisation the module "
@@ -89,13 +90,17 @@ class GradualWarmup(Warmup):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leaves nothing behind."""
+        is_own = self._is_run_of(trainer)
         super().on_exception(trainer, pl_module, exception)
-        remove_patches(pl_module, _HELD)
+        if is_own:
+            remove_patches(pl_module, _HELD)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves nothing behind."""
+        is_own = self._is_run_of(trainer)
         super().teardown(trainer, pl_module, stage)
-        remove_patches(pl_module, _HELD)
+        if is_own:
+            remove_patches(pl_module, _HELD)
 
     def _step_after_warmup(self, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
         driver = self._driver

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
@@ -133,8 +134,10 @@ class LRDriver:
         if not self._checks_batches or trainer.current_epoch != self._checked_epoch:
             return
         made = [step.count - seen for step, seen in zip(self._steps, self._seen_counts, strict=True)]
-        # A step that a gradient scaler skips is called, and so in the global step, but not made.
-        only_skipped = max(made) <= 1 and trainer.global_step - self._seen_global_step == len(made)
+        # A step that Lightning's gradient scaler skips is called, and so in the global step, but not made; what one of
+        # the module's own skips is not even called.
+        called = trainer.global_step - self._seen_global_step == len(made)
+        only_skipped = max(made) <= 1 and (called or _has_scaler(trainer.lightning_module))
         if any(count != 1 for count in made) and not only_skipped:
             raise MisconfigurationException(
                 f"The learning-rate tricks took each optimizer to make one step a batch, but under this manual "
@@ -185,3 +188,7 @@ class LRDriver:
                 f"which of the {len(trainer.optimizers)} optimizers has made how many: they are counted from 0"
             )
         return [0] * len(trainer.optimizers)
+
+
+def _has_scaler(module: pl.LightningModule) -> bool:
+    return any(isinstance(value, torch.amp.GradScaler) for value in vars(module).values())

@@ -49,6 +49,10 @@ class LRTrick(Callback, ABC):
         """The run's driver, if this is the trick that drives it: the first of them."""
         return self._driver if self._driver is not None and self._driver.tricks[0] is self else None
 
+    def _is_run_of(self, trainer: pl.Trainer) -> bool:
+        """Whether the run belongs to this Trainer: another one may validate in the middle of it."""
+        return self._driver is not None and self._driver.trainer is trainer
+
     @property
     def warmup_steps(self) -> int:
         """The optimizer steps for which this trick holds the learning rate low; decays begin after the longest."""
@@ -145,12 +149,12 @@ class LRTrick(Callback, ABC):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Makes every learning rate nominal and removes the hooks."""
-        if self._driver is not None and self._driver.trainer is trainer:
+        if self._driver is not None and self._is_run_of(trainer):
             self._driver.stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Removes the hooks."""
-        if self._driver is not None and self._driver.trainer is trainer:
+        if self._driver is not None and self._is_run_of(trainer):
             self._driver.stop()
 
     def on_save_checkpoint(

@@ -117,8 +117,10 @@ class Mosaic(MixingTrick):
 
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Boxes, and what goes along, are to be moved too."""
-        check_movable(targets, size=(images.shape[-2], images.shape[-1]))
+        if any("keypoints" in target for target in targets):
+            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
         super().check_detection(images, targets)
+        check_movable(targets, size=(images.shape[-2], images.shape[-1]))
 
     def mix_images(self, params: MosaicParams, images: Tensor) -> Tensor:
         """Resizes images, floating-point ones or bytes."""

@@ -43,7 +43,8 @@ class FreeGenerator:
     """The generator of a trick that is used outside a Trainer: one sequence, not tied to batches.
 
     It starts from the trick's seed, or from torch's initial seed (which is read, not drawn from), so that
-    ``seed_everything`` starts it anew; each worker of a data loader has a sequence of its own.
+    ``seed_everything`` starts it anew. Each worker of a data loader has a sequence of its own, which starts from the
+    worker's seed too: that is another one in each epoch.
     """
 
     def __init__(self) -> None:
@@ -53,7 +54,7 @@ class FreeGenerator:
     def get(self, seed: int | None) -> np.random.Generator:
         """Returns the generator, started anew if what it starts from has changed."""
         worker = get_worker_info()
-        start = (torch.initial_seed() if seed is None else seed, 0 if worker is None else 1 + worker.id)
+        start = (torch.initial_seed() if seed is None else seed, 0 if worker is None else 1 + worker.seed)
         if start != self._started_from:
             self._started_from = start
             self._generator = np.random.default_rng(np.random.SeedSequence(start[0], spawn_key=(start[1],)))

@@ -138,7 +138,7 @@ def _elementwise_loss(
 
 
 def _l1_loss_was_weighted() -> bool:
-    frame = None if torch.compiler.is_compiling() else sys._getframe(1)
+    frame = None if torch.compiler.is_dynamo_compiling() else sys._getframe(1)
     while frame is not None:
         if frame.f_code is F.l1_loss.__code__:
             return frame.f_locals["weight"] is not None

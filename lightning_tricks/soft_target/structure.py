@@ -90,7 +90,10 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
     if kwargs.get("out") is not None or not all(isinstance(t, SoftTarget) or is_class_index(t) for t in tensors):
         return NotImplemented
     parts = [as_soft(tensor) for tensor in tensors]
-    check_agreement(parts)
+    try:
+        check_agreement(parts)
+    except ValueError as error:
+        raise refusal(func.__name__, "joins labels that differ in smoothing or in teachers") from error
     count = max(part._labels.shape[0] for part in parts)
     labels, weights = [], []
     for k in range(count):

@@ -9,6 +9,7 @@ import torch
 from lightning_tricks.callbacks.batch_fields import describe, find_input, find_target, get_at, is_only_images, set_at
 
 X, Y, Z = torch.rand(4, 3, 8, 6), torch.arange(4), torch.arange(4.0)
+VIEW = torch.rand(4, 3, 8, 6)
 Named = namedtuple("Named", ["meta", "image", "label"])
 Plain = namedtuple("Plain", ["a", "b"])
 
@@ -48,6 +49,8 @@ class Batch:
         ({"image": X, "label": Y, "y": Y}, ("image",), None),
         ({"a": {"x": X}, "b": {"x": X}}, None, None),
         (((X, X), Y), None, (1,)),
+        ((VIEW, VIEW, Y), (0,), None),
+        ((VIEW, VIEW), (0,), (1,)),
         ({"picture": X, "class": Y}, None, None),
         (None, None, None),
         ("x", None, None),

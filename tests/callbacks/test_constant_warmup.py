@@ -234,3 +234,15 @@ def test_bad_arguments_are_refused(arguments, error, message):
 def test_no_jump_but_its_own_before_a_cosine(make_trainer):
     used = fit(make_trainer, [ConstantWarmup(epochs=1), CosineDecay()], max_epochs=3)
     assert used[:5] == pytest.approx([0.01] * 4 + [0.1], abs=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.2, 0.7, 0.8])
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_metric_that_is_rounded_when_it_is_logged_has_not_crossed_either(make_trainer, value, mode):
+    class Still(RecordingModule):
+        def training_step(self, batch, batch_idx):
+            self.log("metric", value)
+            return super().training_step(batch, batch_idx)
+
+    trick = ConstantWarmup(steps=6, monitor="metric", threshold=value, mode=mode)
+    assert fit(make_trainer, [trick], Still()) == used_until(6)

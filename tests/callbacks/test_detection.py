@@ -161,7 +161,12 @@ def change(**entries):
     ("trick", "batch", "error", "message"),
     [
         (Mosaic(), change(keypoints=torch.zeros(0, 17, 3)), TypeError, "Mosaic: keypoints cannot be moved"),
-        (Mosaic(), change(masks=torch.zeros(0, 4, 4)), ValueError, r"Mosaic: masks need one of the images' size \(8, 12\) for each box"),
+        (
+            Mosaic(),
+            change(masks=torch.zeros(0, 4, 4)),
+            ValueError,
+            r"Mosaic: masks need one of the images' size \(8, 12\) for each box",
+        ),
         (
             Mosaic(),
             change(boxes=torch.zeros(0, 4).long()),
@@ -220,3 +225,43 @@ def test_one_target_an_image(trick, count):
 def test_boxes_and_labels_that_would_part(trick, entries, error, message):
     with pytest.raises(error, match=f"^{trick.name}: .*{message}"):
         trick(change(**entries), rng=0)
+
+
+@pytest.mark.parametrize("trick", [Mixup(alpha=1.0), Mosaic()], ids=["Mixup", "Mosaic"])
+def test_an_entry_of_the_image_is_none_of_an_image_with_one_box(trick):
+    targets = [
+        {"boxes": torch.tensor([[1.0, 1, 9, 8]] * m), "labels": torch.ones(m), "dataset": torch.tensor([m])}
+        for m in (1, 2, 1)
+    ]
+    _, new_targets = trick((torch.rand(3, 3, H, W), targets), rng=0)
+    assert [target["dataset"].tolist() for target in new_targets] == [[1], [2], [1]]
+    assert any(len(new["boxes"]) > len(old["boxes"]) for new, old in zip(new_targets, targets, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("trick", "changes", "message"),
+    [
+        (Mixup(p=0.1), {"labels": [1]}, "Mixup: labels need to be a tensor"),
+        (Mosaic(p=0.1), {"boxes": torch.ones(1, 4, dtype=torch.int64)}, "Mosaic: boxes need to be floating-point"),
+    ],
+)
+def test_bad_targets_are_refused_whatever_is_drawn(trick, changes, message):
+    target = {"boxes": torch.ones(1, 4), "labels": torch.ones(1)} | changes
+    for seed in range(12):
+        with pytest.raises(TypeError, match=message):
+            trick((torch.rand(2, 3, H, W), [target, target]), rng=seed)
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_augment_draws_for_each_image_or_once_for_the_batch(per_sample):
+    images = torch.arange(2.0).expand(64, 1, 1, 2).contiguous()
+    box = tv_tensors.BoundingBoxes(torch.tensor([[0.0, 0, 1, 1]]), format="XYXY", canvas_size=(1, 2))
+    targets = [{"boxes": box, "masks": torch.tensor([[[1, 0]]])} for _ in images]
+    trick = Augment(v2.RandomHorizontalFlip(), per_sample=per_sample)
+    new_images, new_targets = trick((images, targets), rng=1)
+    flipped = new_images[:, 0, 0, 0] == 1
+    assert len(flipped.unique()) == (2 if per_sample else 1)
+    for is_flipped, target in zip(flipped, new_targets, strict=True):
+        assert target["boxes"].tolist() == ([[1, 0, 2, 1]] if is_flipped else [[0, 0, 1, 1]])
+        assert target["masks"].tolist() == ([[[0, 1]]] if is_flipped else [[[1, 0]]])
+        assert type(target["masks"]) is torch.Tensor

@@ -196,3 +196,23 @@ def test_the_weights_are_those_of_a_hand_written_loop(make_trainer):
         optimizer.step()
     make_trainer(callbacks=[GradualWarmup(epochs=1)]).fit(module, loader())
     assert torch.equal(module.net.weight, reference.net.weight)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`")
+def test_a_trainer_that_validates_in_the_middle_does_not_let_go(make_trainer):
+    class Validating(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if trainer.current_epoch == 0:
+                make_trainer(callbacks=[GradualWarmup(steps=1)]).validate(pl_module, loader(1), verbose=False)
+                pl_module.trainer = trainer
+                pl_module.train()
+
+    class Validated(RecordingModule):
+        def validation_step(self, batch, batch_idx):
+            pass
+
+    module = Validated(halved_by("epoch"))
+    trainer = make_trainer(callbacks=[GradualWarmup(steps=8, hold_scheduler=True), Validating()], max_epochs=4)
+    trainer.fit(module, loader(2))
+    assert module.used == pytest.approx([0.1 * (step + 1) / 8 for step in range(8)], abs=1e-12)
+    assert "lr_scheduler_step" not in vars(module)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_tricks import RICAP, CutMix, Cutout, Mixup, RandomChoice
+from lightning_tricks import RICAP, CutMix, Cutout, Mixup, Mosaic, RandomChoice
 from lightning_tricks.callbacks.cutmix import CutMixParams
 from lightning_tricks.callbacks.mixup import MixupParams
 from tests.plain import PlainModule, image_loader
@@ -82,3 +82,38 @@ def test_it_trains_without_the_warning_for_two_mixing_tricks(make_trainer):
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         RandomChoice(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("choice", "batch", "error", "message"),
+    [
+        (
+            RandomChoice([CutMix(), Mixup()]),
+            ((IMAGES * 255).byte(), LABELS),
+            TypeError,
+            "Mixup needs floating-point images",
+        ),
+        (
+            RandomChoice([Mixup(), Cutout(length=30)]),
+            (IMAGES, LABELS),
+            ValueError,
+            "Cutout: .*cannot cover the whole image",
+        ),
+        (
+            RandomChoice([Mixup(), Cutout(length=2, value=(1, 2))]),
+            (IMAGES, LABELS),
+            ValueError,
+            "Cutout: .*one value a channel",
+        ),
+        (
+            RandomChoice([Mosaic(), RandomChoice([Mixup(), CutMix()])]),
+            (IMAGES, [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0)}] * 4),
+            TypeError,
+            "CutMix does not take detection targets",
+        ),
+    ],
+)
+def test_a_part_that_cannot_take_the_batch_says_so_before_it_is_chosen(choice, batch, error, message):
+    for seed in range(12):
+        with pytest.raises(error, match=message):
+            choice(batch, rng=seed)

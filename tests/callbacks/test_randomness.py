@@ -86,3 +86,15 @@ class Draws(Dataset):
 def test_each_worker_of_a_loader_has_its_own_sequence(seed):
     draws = torch.cat(list(DataLoader(Draws(seed), batch_size=1, num_workers=2)))
     assert len(set(draws.tolist())) == 4
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_the_workers_of_the_next_epoch_go_on_with_other_draws(persistent):
+    def draws():
+        torch.manual_seed(1)
+        loader = DataLoader(Draws(5), batch_size=1, num_workers=2, persistent_workers=persistent)
+        return [torch.cat(list(loader)).tolist() for _ in range(2)]
+
+    first, second = draws()
+    assert not set(first) & set(second)
+    assert draws() == [first, second]

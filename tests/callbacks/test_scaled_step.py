@@ -453,3 +453,22 @@ def test_an_error_that_the_training_step_survives(make_trainer):
     make_trainer(callbacks=[GradualWarmup(steps=4)]).fit(module, loader(5))
     assert module.survived
     assert module.used == pytest.approx([0.025, 0.05, 0.05, 0.075, 0.1], abs=1e-12)
+
+
+def test_a_scaler_of_the_modules_own_skips_a_step_unseen(make_trainer):
+    class Manual(ManualModule):
+        def __init__(self, configure=None):
+            super().__init__(configure)
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+
+        def training_step(self, batch, batch_idx):
+            optimizer = self.optimizers()
+            optimizer.zero_grad()
+            loss = self.net(batch[0]).square().mean()
+            self.scaler.scale(loss * float("inf") if batch_idx == 1 else loss).backward()
+            self.scaler.step(optimizer)
+            self.scaler.update()
+
+    module = Manual()
+    make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(module, loader(6))
+    assert module.used == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1], abs=1e-12)

@@ -155,7 +155,10 @@ Z, Y, W = torch.zeros(2, 3), torch.tensor([[0, 1]]), torch.ones(1, 2)
         (lambda: soft_cross_entropy(Z, Y, W[:, :1]), r"\(1, 2\) and \(1, 1\)"),
         (lambda: soft_cross_entropy(torch.tensor(1.0), Y, W), "got a scalar"),
         (lambda: soft_cross_entropy(Z, Y, W, label_smoothing=1.0), r"in \[0, 1\), but got 1.0"),
-        (lambda: soft_cross_entropy(Z, Y, W, label_smoothing=0.7, spread="others"), "3 classes and label_smoothing=0.7"),
+        (
+            lambda: soft_cross_entropy(Z, Y, W, label_smoothing=0.7, spread="others"),
+            "3 classes and label_smoothing=0.7",
+        ),
         (lambda: soft_cross_entropy(Z[:, :1], Y * 0, W, spread="others"), "at least 2 classes"),
         (lambda: soft_cross_entropy(Z, Y, W, spread="wide"), '"all" or "others", but got \'wide\''),
         (lambda: soft_cross_entropy(Z, Y, W, reduction="max"), "but got 'max'"),

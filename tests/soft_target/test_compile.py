@@ -56,9 +56,10 @@ def test_one_graph_with_the_same_numbers(backend, aboard):
         lambda z, y: z[torch.arange(7), y].sum(),
         lambda z, y: (z * (y[:, None] == torch.arange(C))).sum(),
         lambda z, y: F.multi_margin_loss(z, y),
+        lambda z, y: F.l1_loss(z[:, 0], y.float(), weight=torch.ones(7)),
         lambda z, y: z.sum() * y,
     ],
-    ids=["one_hot", "index", "compare", "multi_margin_loss", "mul"],
+    ids=["one_hot", "index", "compare", "multi_margin_loss", "weighted l1_loss", "mul"],
 )
 def test_refusals_stand_under_compilation(loss, backend, grad):
     compiled = torch.compile(loss, backend=backend)

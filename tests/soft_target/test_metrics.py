@@ -112,3 +112,14 @@ def test_a_differentiable_function_is_a_loss_and_its_class_a_metric(function, me
     with pytest.raises(SoftTargetError):
         function(scores, target.float())
     torch.testing.assert_close(metric()(scores, target.float()), metric()(scores, target.hard.float()))
+
+
+def test_a_metric_that_keeps_its_batches_sees_hard_labels_whatever_is_aboard():
+    """With p < 1 some batches are smoothed, or have a teacher, and others not."""
+    metric, plain = torchmetrics.AUROC(**CLASSES), torchmetrics.AUROC(**CLASSES)
+    _, _, target = make((16,))
+    logits = make_logits(16, C).detach()
+    for batch in (SoftTarget.smooth(target, 0.1), target, SoftTarget.distil(target, logits), target.hard):
+        metric.update(logits, batch)
+        plain.update(logits, target.hard)
+    assert metric.compute() == plain.compute()

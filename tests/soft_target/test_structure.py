@@ -157,8 +157,9 @@ def test_joining_with_plain_labels_counts_them_with_weight_one():
 
 def test_joining_labels_of_different_kinds_is_refused():
     _, _, target = make()
-    with pytest.raises(ValueError, match="differ in smoothing"):
-        torch.cat([SoftTarget.smooth(target, 0.1), target])
+    for join in (torch.cat, torch.stack):
+        with pytest.raises(SoftTargetError, match="joins labels that differ in smoothing"):
+            join([SoftTarget.smooth(target, 0.1), target])
     with pytest.raises(SoftTargetError, match="cat"):
         torch.cat([target, torch.zeros(3)])
     with pytest.raises(SoftTargetError, match="cat"):

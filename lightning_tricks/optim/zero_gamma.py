@@ -4,14 +4,16 @@ import torch
 from torch import nn
 
 _SHORTCUTS = ("downsample", "shortcut")  # what marks a block: torchvision's and timm's name, and the other usual one
+_LAST_NORMS = ("bn3", "conv3.bn", "bn2", "conv2.bn")  # the last one that a block has stands first; timm has all four
 
 
 @torch.no_grad()
 def zero_gamma(module: nn.Module) -> int:
     """Zeroes the scale γ of the last normalisation of every residual block: each begins as its shortcut.
 
-    A residual block is a submodule with a ``bn2`` and a ``downsample`` or ``shortcut``, as in torchvision's and timm's
-    ResNets; its last normalisation is ``bn3`` where there is one, else ``bn2``.
+    A residual block is a submodule with a ``downsample`` or ``shortcut`` and a second normalisation, as in torchvision's
+    and timm's ResNets (SE, ResNeXt, Res2Net, SK, … among them); its last normalisation is ``bn3`` or ``conv3.bn`` where
+    there is one, else ``bn2`` or ``conv2.bn``. Nets that normalise before they convolve have no such block.
 
     Args:
         module: changed in place, before training.
@@ -34,21 +36,30 @@ def zero_gamma(module: nn.Module) -> int:
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"zero_gamma needs a module, but got {type(module).__name__}")
-    blocks = {
-        name: block
+    last_norms = {
+        name: norm
         for name, block in module.named_modules()
-        if hasattr(block, "bn2") and any(hasattr(block, shortcut) for shortcut in _SHORTCUTS)
+        if any(hasattr(block, shortcut) for shortcut in _SHORTCUTS) and (norm := _last_norm(block)) is not None
     }
-    if not blocks:
+    if not last_norms:
         raise ValueError(
             f"zero_gamma needs residual blocks with bn2 and a shortcut, but {type(module).__name__} has none"
         )
     scales = []
-    for name, block in blocks.items():
-        scale = getattr(getattr(block, "bn3", block.bn2), "weight", None)
+    for name, norm in last_norms.items():
+        scale = getattr(norm, "weight", None)
         if scale is None:
             raise ValueError(f"zero_gamma needs a scale in each block's last normalisation, but {name!r} has none")
         scales.append(scale)
     for scale in scales:
         scale.zero_()
     return len(scales)
+
+
+def _last_norm(block: nn.Module) -> nn.Module | None:
+    for path in _LAST_NORMS:
+        try:
+            return block.get_submodule(path)
+        except AttributeError:
+            continue
+    return None

@@ -40,6 +40,15 @@ def test_last_scale_of_every_block_of_torchvision_and_timm(build, last, count):
     assert all(name.endswith(f".{last}.weight") for name in names)
 
 
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnext50_32x4d", "seresnet50", "resnest14d", "skresnet18", "skresnet50", "res2net50_26w_4s"]
+)
+def test_zeroes_what_timm_zeroes(name):
+    net = timm.create_model(name, zero_init_last=False)
+    zero_gamma(net)
+    assert zeroed(net) == zeroed(timm.create_model(name, zero_init_last=True)) != []
+
+
 def test_a_block_begins_as_its_shortcut():
     block = PlainBlock()
     x = torch.randn(3, 4, 6, 5)

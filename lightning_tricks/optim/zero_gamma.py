@@ -11,8 +11,8 @@ _LAST_NORMS = ("bn3", "conv3.bn", "bn2", "conv2.bn")  # the last one that a bloc
 def zero_gamma(module: nn.Module) -> int:
     """Zeroes the scale γ of the last normalisation of every residual block: each begins as its shortcut.
 
-    A residual block is a submodule with a ``downsample`` or ``shortcut`` and a second normalisation, as in torchvision's
-    and timm's ResNets (SE, ResNeXt, Res2Net, SK, … among them); its last normalisation is ``bn3`` or ``conv3.bn`` where
+    A residual block is a submodule with a ``downsample`` or ``shortcut`` and a second normalisation, as in the ResNets
+    of torchvision and timm (SE, ResNeXt, Res2Net, SK, … among them); its last normalisation is ``bn3`` or ``conv3.bn`` where
     there is one, else ``bn2`` or ``conv2.bn``. Nets that normalise before they convolve have no such block.
 
     Args:

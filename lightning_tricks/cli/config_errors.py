@@ -48,9 +48,12 @@ def instantiation_error(error: Exception) -> Exception:
         error: of the parser; its causes are the errors behind it.
 
     Returns:
-        A :class:`ConfigError` for a ``ValueError`` or a ``TypeError``; any other error as it was raised.
+        A :class:`ConfigError` for a ``ValueError``, a ``TypeError`` or a file that cannot be read; any other error as
+        it was raised.
     """
     for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.filename:
+            return ConfigError(f"{cause.filename}: {cause.strerror}")
         if not str(cause).startswith("Does not validate against any of the Union"):
             return ConfigError(str(cause)) if isinstance(cause, ValueError | TypeError) else cause
     return ConfigError(str(error))

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -22,6 +21,7 @@ from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.table import comparison_table
+from lightning_tricks.cli.trainer_options import check_trainer, trainer_options
 from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
 from lightning_tricks.study.run_store import write_atomically
 
@@ -115,6 +115,7 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
     for arm in arms.values():
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
         (arm.module_factory or make_module)()
+    check_trainer(training)
     if training.accelerator == "cpu" and training.model == "tiny":
         # The net is too small for a second thread to help, and one thread adds in one order on every machine.
         torch.set_num_threads(1)
@@ -129,16 +130,6 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         trainer_options=trainer_options(training),
         margin=None if study.margin is None else study.margin / 100,
     )
-
-
-def trainer_options(training: TrainingOptions) -> dict[str, Any]:
-    """What the options say to the Trainer.
-
-    Args:
-        training: the training.
-    """
-    devices = int(training.devices) if training.devices.isdigit() else training.devices
-    return {"accelerator": training.accelerator, "devices": devices, "precision": training.precision}
 
 
 def _arm(name: str, make_module: Callable[..., Classifier], training: TrainingOptions) -> Arm:

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 import lightning_tricks  # noqa: F401 - a class that is imported can be given by its name alone
 from lightning_tricks.cli import cifar, image_folder  # noqa: F401 - likewise
 from lightning_tricks.cli.classifier import Classifier
-from lightning_tricks.cli.config_errors import instantiation_error, parsing_error
+from lightning_tricks.cli.config_errors import ConfigError, instantiation_error, parsing_error
 from lightning_tricks.cli.digits import DigitsDataModule
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
 from lightning_tricks.cli.image_data import DataError
@@ -67,7 +67,7 @@ class TricksCLI(LightningCLI):
 
     Raises:
         ConfigError: if the configuration makes no Trainer, module or data.
-        DataError: if the data or the checkpoint cannot be read.
+        DataError: if the data or a checkpoint cannot be read.
         Interrupted: after Ctrl-C.
     """
 
@@ -108,6 +108,14 @@ class TricksCLI(LightningCLI):
             if not str(error).startswith("Checkpoint"):
                 raise
             raise DataError(str(error)) from None
+        except RuntimeError as error:
+            path, found, _ = str(error).removeprefix("SaveConfigCallback expected ").partition(" to NOT exist")
+            if not found:
+                raise
+            raise ConfigError(
+                f"{path} exists already, and this run would write its configuration over it. Move it away, or give "
+                "each run a folder of its own: with a logger, or another --trainer.default_root_dir."
+            ) from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the defaults, and lets the model suit the data."""
@@ -127,8 +135,15 @@ class TricksCLI(LightningCLI):
         """Makes the Trainer, the module and the data."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OSError) as error:
             raise instantiation_error(error) from None
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Makes the Trainer."""
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except ImportError as error:  # of an accelerator's package
+            raise ConfigError(str(error)) from None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

@@ -11,6 +11,7 @@ from lightning_tricks.cli import study_command
 from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, StudyOptions, TrainingOptions
+from lightning_tricks.cli.trainer_options import trainer_options
 from lightning_tricks.study import recipes
 from tests.cli.finished_runs import trainings  # noqa: F401 - a fixture
 from tests.cli.image_files import write_images
@@ -153,8 +154,8 @@ def test_options_reach_the_study(tmp_path):
     assert trick.module_factory().lr == 0.25
 
 
-def test_devices_may_be_words(tmp_path):
-    assert study_command.trainer_options(TrainingOptions(devices="0,1"))["devices"] == "0,1"
+def test_devices_may_be_words():
+    assert trainer_options(TrainingOptions(devices="0,1"))["devices"] == "0,1"
 
 
 def test_a_recipe_less_one_trick_at_a_time(tmp_path, trainings):  # noqa: F811
@@ -188,6 +189,9 @@ def test_the_published_recipe(tmp_path):
         ("--recipe bag_of_trick", "there is no recipe 'bag_of_trick'. Did you mean 'bag_of_tricks'?"),
         ("--recipe cosine,step", "A run has one decay of the learning rate, but got CosineDecay and StepDecay"),
         ("--recipe fast", "There are: bag_of_tricks, or names of tricks, separated by commas."),
+        ("--accelerator tpu", "--accelerator tpu with --devices 1: Requirement 'torch_xla"),
+        ("--devices 3x", "--accelerator cpu with --devices 3x: `devices` selected with `CPUAccelerator`"),
+        ("--accelerator gpux", "invalid accelerator name"),
         ("--margin 150", "--margin is in points of accuracy, of which there are 100, but got 150"),
         ("--recipe mixup", "a recipe needs at least two tricks"),
     ],

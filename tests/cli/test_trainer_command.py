@@ -123,6 +123,32 @@ def test_a_missing_checkpoint_is_named(run):
         run("validate", "--ckpt_path", "nowhere.ckpt")
 
 
+def test_a_missing_checkpoint_of_a_teacher_is_named(run, capsys):
+    init_args = {"teacher": {"class_path": "torch.nn.Flatten"}, "teacher_checkpoint": "nowhere.ckpt"}
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", trainer={"callbacks": [{"class_path": "Distillation", "init_args": init_args}]})
+    assert capsys.readouterr().err.splitlines()[-1] == "lightning-tricks: nowhere.ckpt: No such file or directory"
+
+
+def test_an_accelerator_without_its_package_is_one_plain_line(run, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", trainer={"accelerator": "tpu"})
+    assert capsys.readouterr().err.splitlines()[-1].startswith("lightning-tricks: Requirement 'torch_xla")
+
+
+def test_a_configuration_is_not_written_over(run, tmp_path, capsys):
+    trainer = {"logger": False, "max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
+    run("fit", trainer=trainer)
+    written = (tmp_path / "config.yaml").read_text()
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", "--model.lr", "0.3", trainer=trainer)
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith(f"lightning-tricks: {tmp_path}/config.yaml exists already, and this run would write")
+    assert (tmp_path / "config.yaml").read_text() == written
+    run("fit", "--trainer.default_root_dir", str(tmp_path / "new"), trainer=trainer)
+
+
 OWN = """
 from lightning_tricks.cli.classifier import Classifier
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
 from lightning_tricks.functional.cutout import cutout, cutout_boxes, hole_side
-from lightning_tricks.functional.erasing import fill_value
+from lightning_tricks.functional.erasing import check_fits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Cutout(BatchTrick):
         """Holes must leave something of the images, and the fill fit their channels and dtype."""
         super().check_images(images)
         hole_side(self.length, size=(images.shape[-2], images.shape[-1]))
-        fill_value(self.value, images=images[:1], trick="cutout")
+        check_fits(self.value, images=images, trick="cutout")
 
     def apply(self, params: CutoutParams, images: Tensor, target: Any) -> tuple[Tensor, Any]:
         """Fills the holes."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.batch_fields import describe
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.functional.checks import check_choice, check_fill, check_number
-from lightning_tricks.functional.erasing import fill_value
+from lightning_tricks.functional.erasing import check_fits
 from lightning_tricks.functional.random_erasing import random_erasing, random_erasing_boxes
 
 
@@ -112,7 +112,7 @@ class RandomErasing(BatchTrick):
         if self.value == "random" and not images.is_floating_point():
             raise TypeError(f'{self.name} needs floating-point images for value="random", but got {describe(images)}')
         if not isinstance(self.value, str):
-            fill_value(self.value, images=images[:1], trick="random_erasing")
+            check_fits(self.value, images=images, trick="random_erasing")
 
     def _check_pair(self, argument: str, pair: object, **limits: float) -> tuple[float, float]:
         if not isinstance(pair, Sequence) or len(pair) != 2:

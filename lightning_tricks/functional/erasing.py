@@ -35,7 +35,7 @@ def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence
         [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
     """
     boxes = checked_boxes(boxes, images=images, trick=trick)
-    fill = fill_value(value, images=images, trick=trick)
+    fill = _fill(value, images, trick)
     if _pays_one_by_one(images, boxes):
         return _erase_one_by_one(images, boxes, fill)
     mask = box_mask(boxes, images=images, trick=trick)
@@ -64,15 +64,33 @@ def _erase_one_by_one(images: Tensor, boxes: Tensor | np.ndarray, fill: Tensor) 
     return erased
 
 
-def fill_value(value: float | Sequence[float] | Tensor, *, images: Tensor, trick: str) -> Tensor:
-    """Gives the value as a tensor of the images' dtype that broadcasts against them; see :func:`erase`."""
+def _fill(value: float | Sequence[float] | Tensor, images: Tensor, trick: str) -> Tensor:
+    """The value as a tensor of the images' dtype that broadcasts against them."""
+    check_fits(value, images=images, trick=trick)
+    if isinstance(value, Tensor):
+        return value.to(device=images.device, dtype=images.dtype).expand_as(images)
+    if not isinstance(value, Sequence):
+        return images.new_full((1,) * (images.ndim - 1), value)
+    fill = torch.tensor(value, dtype=images.dtype).to(images.device, non_blocking=True)
+    return fill.view(-1, *[1] * (images.ndim - 2))
+
+
+def check_fits(value: float | Sequence[float] | Tensor, *, images: Tensor, trick: str) -> None:
+    """Raises for values that cannot fill images like these; see :func:`erase`.
+
+    Example:
+        >>> import torch
+        >>> check_fits((0.5, 1.5), images=torch.ones(1, 3, 8, 6), trick="cutout")
+        Traceback (most recent call last):
+        ...
+        ValueError: cutout needs one value a channel, but got 2 for images of shape (1, 3, 8, 6)
+    """
     if isinstance(value, Tensor):
         if not torch.can_cast(value.dtype, images.dtype):
             raise TypeError(f"{trick} cannot fill images of {images.dtype} with values of {value.dtype}")
-        return value.to(device=images.device, dtype=images.dtype).expand_as(images)
-    per_channel = isinstance(value, Sequence)
+        return
     numbers = list(value) if isinstance(value, Sequence) else [value]
-    if per_channel and (images.ndim < 4 or len(numbers) != images.shape[1]):
+    if isinstance(value, Sequence) and (images.ndim < 4 or len(numbers) != images.shape[1]):
         raise ValueError(
             f"{trick} needs one value a channel, but got {len(numbers)} for images of shape {tuple(images.shape)}"
         )
@@ -84,10 +102,6 @@ def fill_value(value: float | Sequence[float] | Tensor, *, images: Tensor, trick
         low, high = _range(images.dtype)
         if not all(float(number).is_integer() and low <= number <= high for number in numbers):
             raise ValueError(f"{trick} needs whole numbers in {low}..{high} for {images.dtype}, but got {value}")
-    if len(numbers) == 1:
-        return images.new_full((1,) * (images.ndim - 1), numbers[0])
-    fill = torch.tensor(numbers, dtype=images.dtype).to(images.device, non_blocking=True)
-    return fill.view(-1, *[1] * (images.ndim - 2))
 
 
 def _range(dtype: torch.dtype) -> tuple[int, int]:

@@ -12,8 +12,8 @@ def zero_gamma(module: nn.Module) -> int:
     """Zeroes the scale γ of the last normalisation of every residual block: each begins as its shortcut.
 
     A residual block is a submodule with a ``downsample`` or ``shortcut`` and a second normalisation, as in the ResNets
-    of torchvision and timm (SE, ResNeXt, Res2Net, SK, … among them); its last normalisation is ``bn3`` or ``conv3.bn`` where
-    there is one, else ``bn2`` or ``conv2.bn``. Nets that normalise before they convolve have no such block.
+    of torchvision and timm (SE, ResNeXt, Res2Net and SK among them); its last normalisation is ``bn3`` or ``conv3.bn``
+    where there is one, else ``bn2`` or ``conv2.bn``. Nets that normalise before they convolve have no such block.
 
     Args:
         module: changed in place, before training.

@@ -1,9 +1,11 @@
 """The subcommands of ``lightning-tricks``."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -76,6 +78,13 @@ SUBCOMMANDS = {
 }
 
 
+class _Parser(ArgumentParser):
+    """Names an option that is missing as it is typed, where jsonargparse has its place in a configuration."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        super().error(re.sub(r"(?<=arguments are required: )\w+\.(\w+)$", r"--\1", message), ex)
+
+
 def run_command(args: Sequence[str] | None = None) -> None:
     """Parses the command line and runs the subcommand that it names; ``--batch-size`` is as good as ``--batch_size``.
 
@@ -121,7 +130,7 @@ def _run_subcommand(parser: ArgumentParser, words: Sequence[str]) -> None:
 
 def _parser() -> ArgumentParser:
     description = "Training tricks of image classification, compared on your data."
-    parser = ArgumentParser(
+    parser = _Parser(
         prog=PROG,
         description=description,
         epilog="Each subcommand has a --help with examples.",

@@ -55,7 +55,8 @@ class StudyOptions:
     """What is compared.
 
     Attributes:
-        tricks: Names of tricks, separated by commas; each is compared alone with a baseline without tricks.
+        tricks: Names of tricks, separated by commas; each is compared alone with a baseline without tricks. Without it
+            mixup, cutmix, label_smoothing, warmup and cosine are.
         recipe: Names of two or more tricks, separated by commas, or bag_of_tricks (arXiv 1812.01187), in place of
             --tricks; all of them together are compared with the baseline, and with themselves less one at a time.
         seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
@@ -64,7 +65,7 @@ class StudyOptions:
             without it, no arm is said to make no difference.
     """
 
-    tricks: str = ",".join(DEFAULT_TRICKS)
+    tricks: str | None = None
     recipe: str | None = None
     seeds: PositiveInt = 3
     margin: PositiveFloat | None = None

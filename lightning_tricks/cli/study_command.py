@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,13 +13,14 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from lightning_tricks.cli.arms import TRICKS, make_callbacks, module_options, parse_tricks
+from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
 from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.ending import Interrupted
 from lightning_tricks.cli.image_data import DataError
 from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
+from lightning_tricks.cli.rate_caution import rate_caution
 from lightning_tricks.cli.table import comparison_table
 from lightning_tricks.cli.trainer_options import check_trainer, trainer_options
 from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
@@ -45,6 +46,8 @@ def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOpt
         DataError: if the data cannot be read.
         Interrupted: after Ctrl-C.
     """
+    if study_options.recipe is not None and study_options.tricks is not None:
+        raise ValueError("--recipe stands in place of --tricks, but both are given")
     study = build_study(study_options, data, training, directory=share.out)
     study.runs(share.shard)  # refuses what is no share before anything is written
     options = {"study_options": vars(study_options), "data": vars(data), "training": vars(training)}
@@ -56,7 +59,7 @@ def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOpt
         print(f"{runs - len(result.missing)} of {runs} runs are finished in {share.out}; the rest are other shares'.")
         print("Once they are finished too, the same command writes the report.")
     else:
-        _report(result, share.out)
+        _report(result, share.out, _caution(study.arms, data, training))
 
 
 def confirm(options: ConfirmOptions) -> None:
@@ -70,14 +73,15 @@ def confirm(options: ConfirmOptions) -> None:
         DataError: if there is no study, or the data cannot be read.
         Interrupted: after Ctrl-C.
     """
-    study = _read_study(options.out)
+    study_options, data, training = _read_options(options.out)
+    study = build_study(study_options, data, training, directory=options.out)
     if missing := study.result().missing:
         raise ValueError(f"the study in {options.out} is not finished: {len(missing)} runs are missing")
     if options.arm not in study.references:
         raise unknown_name("arm", options.arm, study.references)
     with _interruptible(study, options.out):
         result = study.confirm(options.arm, num_seeds=options.seeds)
-    _report(result, options.out / "confirm")
+    _report(result, options.out / "confirm", _caution({options.arm: study.arms[options.arm]}, data, training))
 
 
 def build_study(study: StudyOptions, data: DataOptions, training: TrainingOptions, *, directory: Path) -> Ablation:
@@ -110,7 +114,7 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
     else:
         if study.recipe is not None and "," not in study.recipe and study.recipe not in TRICKS:
             raise unknown_name("recipe", study.recipe, _PUBLISHED, more=", or names of tricks, separated by commas")
-        names = parse_tricks(study.tricks if study.recipe is None else study.recipe)
+        names = parse_tricks(study.recipe or study.tricks or ",".join(DEFAULT_TRICKS))
         arms = {name: _arm(name, make_module, training) for name in names}
     for arm in arms.values():
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
@@ -165,7 +169,12 @@ def _train_teacher(
     return module.net
 
 
-def _read_study(directory: Path) -> Ablation:
+def _caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training: TrainingOptions) -> str:
+    tricks = [trick for joined in arms.values() for trick in joined]
+    return rate_caution(tricks, lr=training.lr, batch_size=data.batch_size)
+
+
+def _read_options(directory: Path) -> tuple[StudyOptions, DataOptions, TrainingOptions]:
     try:
         groups = json.loads((directory / _OPTIONS_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -173,9 +182,7 @@ def _read_study(directory: Path) -> Ablation:
     except (OSError, ValueError) as error:
         raise DataError(f"{directory}: cannot read the study of `lightning-tricks ablate` there: {error}") from error
     data = DataOptions(**(groups["data"] | {"data_dir": Path(groups["data"]["data_dir"])}))
-    return build_study(
-        StudyOptions(**groups["study_options"]), data, TrainingOptions(**groups["training"]), directory=directory
-    )
+    return StudyOptions(**groups["study_options"]), data, TrainingOptions(**groups["training"])
 
 
 @contextmanager
@@ -191,12 +198,12 @@ def _interruptible(study: Ablation, directory: Path) -> Iterator[None]:
         ) from None
 
 
-def _report(result: StudyResult, directory: Path) -> None:
+def _report(result: StudyResult, directory: Path, caution: str) -> None:
     paths = replace(result, percent=True).write(directory)
     console = Console()
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     console.print(comparison_table(result))
-    for note in filter(None, (*result.notes(), result.warning)):
+    for note in filter(None, (*result.notes(), caution, result.warning)):
         console.print(note, highlight=False)
     console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)

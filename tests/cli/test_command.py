@@ -6,6 +6,7 @@ import pytest
 
 import lightning_tricks.cli as cli
 from lightning_tricks.cli import command
+from lightning_tricks.cli.arms import DEFAULT_TRICKS
 from lightning_tricks.cli.command import SUBCOMMANDS, run_command
 from lightning_tricks.cli.image_folder import ImageFolderDataModule
 from lightning_tricks.cli.trainer_command import STAGES
@@ -60,6 +61,11 @@ def test_help_explains_every_option(name, monkeypatch, capsys):
     assert "<class" not in text
 
 
+def test_help_names_the_tricks_without_the_option(monkeypatch, capsys):
+    words = " ".join(help_of(["ablate", "--help"], monkeypatch, capsys).split())
+    assert f"Without it {', '.join(DEFAULT_TRICKS[:-1])} and {DEFAULT_TRICKS[-1]} are." in words
+
+
 @pytest.mark.parametrize("name", ["ablate", "preview"])
 def test_help_lists_every_trick(name, monkeypatch, capsys):
     text = help_of([name, "--help"], monkeypatch, capsys)
@@ -75,7 +81,7 @@ def test_help_lists_every_trick(name, monkeypatch, capsys):
         (["ablate", "--lr", "-1"], "lr"),
         (["ablate", "--margin", "0"], "margin"),
         (["ablate", "--workers", "-1"], "workers"),
-        (["confirm"], "arm"),
+        (["confirm"], "the following arguments are required: --arm\n"),
         (["ablat"], "there is no subcommand 'ablat'. Did you mean 'ablate'?"),
         (["predict"], "There are: ablate, confirm, fit, preview, test, validate."),
         ([], "subcommand"),

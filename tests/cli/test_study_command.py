@@ -96,6 +96,30 @@ def test_table_and_report_are_in_points_as_the_margin_is(tmp_path, trainings, ca
         assert "±0.5" not in text
 
 
+def test_a_changed_learning_rate_is_told_with_the_table(tmp_path, trainings, capsys):  # noqa: F811
+    caution = "at 0.25 times the baseline's learning rate, 0.0125 in place of 0.05 (batches of 64 on one device"
+    run(f"ablate --recipe bag_of_tricks --seeds 1 --out {tmp_path}")
+    assert caution in (words := " ".join(capsys.readouterr().out.split()))
+    assert "lr_grid" in words
+    run(f"confirm --arm recipe --seeds 1 --out {tmp_path}")
+    assert caution in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "words", ["--tricks mixup,distillation,no_bias_decay", "--tricks linear_scaling --batch_size 256"]
+)
+def test_without_a_changed_learning_rate_nothing_is_told(words, tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate {words} --seeds 1 --out {tmp_path}")
+    assert "Caution" not in capsys.readouterr().out
+
+
+def test_the_arm_without_the_scaling_is_confirmed_without_a_word_of_it(tmp_path, trainings, capsys):  # noqa: F811
+    run(f"ablate --recipe bag_of_tricks --seeds 1 --out {tmp_path}")
+    capsys.readouterr()
+    run_command(["confirm", "--arm", "recipe less LinearScaling", "--seeds", "1", "--out", str(tmp_path)])
+    assert "Caution" not in capsys.readouterr().out
+
+
 def test_another_study_is_refused(tmp_path, trainings, capsys):  # noqa: F811
     run(f"ablate --seeds 2 --out {tmp_path}")
     message = refused(f"ablate --seeds 3 --out {tmp_path}", capsys)
@@ -192,6 +216,7 @@ def test_the_published_recipe(tmp_path):
         ("--accelerator tpu", "--accelerator tpu with --devices 1: Requirement 'torch_xla"),
         ("--devices 3x", "--accelerator cpu with --devices 3x: `devices` selected with `CPUAccelerator`"),
         ("--accelerator gpux", "invalid accelerator name"),
+        ("--recipe mixup,cosine --tricks cutmix", "--recipe stands in place of --tricks, but both are given"),
         ("--margin 150", "--margin is in points of accuracy, of which there are 100, but got 150"),
         ("--recipe mixup", "a recipe needs at least two tricks"),
     ],

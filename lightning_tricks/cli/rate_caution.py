@@ -18,7 +18,7 @@ def rate_caution(tricks: Iterable[Arm], *, lr: float, batch_size: int) -> str:
     Returns:
         By how much LinearScaling changes the rate, and what to do; empty if no trick does.
     """
-    made = [callback for trick in tricks if trick.callbacks and not trick.prepare for callback in trick.callbacks()]
+    made = [callback for trick in tricks if not trick.prepare for callback in trick.make_callbacks()]
     scaling = next((callback for callback in made if isinstance(callback, LinearScaling)), None)
     if scaling is None:
         return ""

@@ -54,8 +54,9 @@ class Ablation:
         arms: name to the tricks that the arm joins, the baseline among them, in running order.
 
     Raises:
-        TypeError: if a factory cannot be called with the arguments above, an arm is neither an :class:`Arm` nor a
-            function, or a number or a string is none.
+        TypeError: if a factory is none or cannot be called with the arguments above, ``arms`` is no mapping, an arm is
+            neither an :class:`Arm` nor a function, its ``callbacks`` makes no list of callbacks, or a number or a
+            string is none.
         ValueError: if a number is out of its range, a name is taken, the arms do not suit the question, or
             ``trainer_options`` holds callbacks (they belong to an arm) or ``max_epochs``; or ``directory`` holds
             another study.
@@ -91,6 +92,9 @@ class Ablation:
         confidence: float = 0.95,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
+        with_lr = {} if lr_grid is None else {"lr": 0.1}
+        check_call("module_factory", module_factory, **with_lr)
+        check_call("datamodule", datamodule, seed=0)
         self.arms = arms_of(question, arms)
         self.num_seeds = check_integer("Ablation", "num_seeds", num_seeds, low=1)
         self.max_epochs = check_integer("Ablation", "max_epochs", max_epochs, low=1)
@@ -100,9 +104,6 @@ class Ablation:
         self.lr_grid = None if lr_grid is None else check_grid(lr_grid)
         self.directory = None if directory is None else Path(directory)
         options = check_trainer_options(trainer_options or {})
-        check_call("datamodule", datamodule, seed=0)
-        with_lr = {} if lr_grid is None else {"lr": 0.1}
-        check_call("module_factory", module_factory, **with_lr)
         for name, tricks in self.arms.items():
             for trick in tricks:
                 if trick.module_factory is not None:

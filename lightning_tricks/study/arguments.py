@@ -1,8 +1,11 @@
 """Checks of what a study is made of; each message says what is needed and what came."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import lightning.pytorch as pl
+from torch import nn
 
 from lightning_tricks.functional.checks import check_number
 
@@ -33,6 +36,29 @@ def check_grid(lr_grid: Sequence[float]) -> list[float]:
     return grid
 
 
+def is_factory(value: object) -> bool:
+    """Whether this can be called to make something; modules and tricks can be called, but make nothing new."""
+    return callable(value) and not isinstance(value, nn.Module | pl.Callback)
+
+
+def check_factory(owner: str, name: str, function: object) -> None:
+    """Makes sure that something is a function, and not what the function is to make.
+
+    Args:
+        owner: who asks, for the message.
+        name: of the factory, for the message.
+        function: the factory.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not is_factory(function):
+        raise TypeError(
+            f"{owner}: expected `{name}` to be a function, but got {type(function).__name__}; each run calls it for "
+            "new ones, so give a class or a `lambda:`."
+        )
+
+
 def check_call(name: str, function: object, *positions: str, **arguments: Any) -> None:
     """Makes sure that a factory can be called as the study will call it.
 
@@ -45,10 +71,9 @@ def check_call(name: str, function: object, *positions: str, **arguments: Any) -
     Raises:
         TypeError: it is no function, or does not take these.
     """
-    if not callable(function):
-        raise TypeError(f"Ablation: expected `{name}` to be a function, but got {type(function).__name__}.")
+    check_factory("Ablation", name, function)
     try:
-        inspect.signature(function).bind(*positions, **arguments)
+        inspect.signature(cast(Callable[..., Any], function)).bind(*positions, **arguments)
     except TypeError as error:
         call = ", ".join([*positions, *(f"{argument}=" for argument in arguments)])
         raise TypeError(

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.study.arguments import check_factory, is_factory
 from lightning_tricks.study.fingerprint import describe
 
 BASELINE = "baseline"
@@ -41,8 +42,29 @@ class Arm:
     def __post_init__(self) -> None:
         for name in ("callbacks", "module_factory", "prepare"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise TypeError(f"Arm: expected `{name}` to be a function, but got {type(value).__name__}.")
+            if value is not None:
+                check_factory("Arm", name, value)
+
+    def make_callbacks(self, *prepared: Any, owner: str = "Arm") -> list[pl.Callback]:
+        """Makes the callbacks of one run.
+
+        Args:
+            *prepared: what ``prepare`` has returned, if there is one.
+            owner: whose they are, for the message.
+
+        Raises:
+            TypeError: ``callbacks`` makes no list of callbacks.
+        """
+        if self.callbacks is None:
+            return []
+        made = self.callbacks(*prepared)
+        if not isinstance(made, Sequence) or not all(isinstance(callback, pl.Callback) for callback in made):
+            what = [type(each).__name__ for each in made] if isinstance(made, list | tuple) else type(made).__name__
+            raise TypeError(
+                f"{owner}: expected `callbacks` to make a list of callbacks, such as `lambda: [Mixup()]`, but it made "
+                f"{what}."
+            )
+        return list(made)
 
 
 def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Callback]]]) -> dict[str, tuple[Arm, ...]]:
@@ -57,10 +79,15 @@ def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Cal
         The arms in running order.
 
     Raises:
-        TypeError: if an arm is neither an :class:`Arm` nor a function, or its name is no string.
-        ValueError: for another question, a name that is empty or ``"baseline"``, a recipe of fewer than two tricks, or
-            one in which two tricks bring a module factory.
+        TypeError: if ``arms`` is no mapping, an arm is neither an :class:`Arm` nor a function, or a name is no string.
+        ValueError: for another question, no arm, a name that is empty or ``"baseline"``, a recipe of fewer than two
+            tricks, or one in which two tricks bring a module factory.
     """
+    if not isinstance(arms, Mapping):
+        raise TypeError(
+            f"Ablation: expected `arms` to map names to arms, such as `{{'mixup': lambda: [Mixup()]}}`, but got "
+            f"{type(arms).__name__}."
+        )
     tricks: dict[str, Arm] = {}
     for name, arm in arms.items():
         if not isinstance(name, str):
@@ -69,7 +96,7 @@ def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Cal
             raise ValueError(f"Ablation: {name!r} cannot be the name of an arm; {BASELINE!r} is what they differ from.")
         if isinstance(arm, Arm):
             tricks[name] = arm
-        elif callable(arm):
+        elif is_factory(arm):
             tricks[name] = Arm(arm)
         else:
             raise TypeError(
@@ -77,6 +104,8 @@ def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Cal
                 f"`lambda: [Mixup()]`, but got {type(arm).__name__}."
             )
     if question == "screen":
+        if not tricks:
+            raise ValueError("Ablation: expected `arms` to hold at least one arm beside the baseline, but got none.")
         return {BASELINE: (), **{name: (trick,) for name, trick in tricks.items()}}
     if question != "recipe":
         raise ValueError(f"Ablation: expected `question` to be 'screen' or 'recipe', but got {question!r}.")
@@ -112,11 +141,11 @@ def check_rates(name: str, tricks: Sequence[Arm]) -> None:
         tricks: that it joins; callbacks made of what is prepared are not known yet.
 
     Raises:
+        TypeError: an arm's ``callbacks`` makes no list of callbacks.
         MisconfigurationException: they do not; it says which and why.
     """
-    callbacks = [
-        callback for trick in tricks if trick.callbacks and not trick.prepare for callback in trick.callbacks()
-    ]
+    owner = f"Ablation: arm {name!r}"
+    callbacks = [callback for trick in tricks if not trick.prepare for callback in trick.make_callbacks(owner=owner)]
     rates = [callback for callback in callbacks if isinstance(callback, LRTrick)]
     for rate in rates:
         try:
@@ -130,5 +159,5 @@ def describe_arm(trick: Arm) -> dict[str, Any]:
     named: dict[str, Any] = {name: getattr(trick, name) for name in ("module_factory", "prepare", "callbacks")}
     # What a function of the prepared makes is not known before the run.
     if trick.callbacks is not None and trick.prepare is None:
-        named["callbacks"] = trick.callbacks()
+        named["callbacks"] = trick.make_callbacks()
     return {name: describe(value) for name, value in named.items() if value is not None}

@@ -123,8 +123,7 @@ class Training:
                 prepared = (trick.prepare(_training_alone(self._datamodule(seed, part)), seed),)
             if trick.module_factory is not None:
                 factory = partial(trick.module_factory, *prepared)
-            if trick.callbacks is not None:
-                makers.append(partial(trick.callbacks, *prepared))
+            makers.append(partial(trick.make_callbacks, *prepared))
         seed_global_generators(seed)
         module = factory() if lr is None else factory(lr=lr)
         callbacks = [callback for make in makers for callback in make()]

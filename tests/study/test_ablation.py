@@ -275,6 +275,12 @@ def test_bad_arguments_are_refused():
         study({"a": Arm(module_factory=lambda teacher: None, prepare=print)}, lr_grid=[0.1, 0.2])
     with pytest.raises(TypeError, match="expected arm 'mixup' to be an Arm or a function"):
         study({"mixup": []})
+    with pytest.raises(TypeError, match="expected `module_factory` to be a function, but got Module; each run"):
+        Ablation(Module(), Data, ARMS)
+    with pytest.raises(TypeError, match=r"Ablation: arm 'm': expected `callbacks` to make a list .* it made Mixup\."):
+        study({"m": Arm(lambda: Mixup())})
+    with pytest.raises(TypeError, match="expected `arms` to map names to arms"):
+        study([Mixup()])
     with pytest.raises(ValueError, match="num_seeds to be at least 1, but got 0"):
         study(num_seeds=0)
     with pytest.raises(ValueError, match="max_epochs to be at least 1, but got -1"):

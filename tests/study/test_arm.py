@@ -1,7 +1,9 @@
 import pytest
 
+from lightning_tricks import Mixup
 from lightning_tricks.study import Arm
 from lightning_tricks.study.arm import arms_of, references_of
+from tests.plain import PlainModule
 
 A, B, C = Arm(lambda: ["a"]), Arm(lambda: ["b"], module_factory=int), Arm(lambda: ["c"])
 
@@ -29,6 +31,19 @@ def test_a_function_stands_for_its_callbacks():
     assert arm == A
 
 
+@pytest.mark.parametrize(
+    ("made", "what"), [(Mixup(), "Mixup"), ([Mixup], r"\['type'\]"), (None, "NoneType"), ("mixup", "str")]
+)
+def test_what_is_made_must_be_a_list_of_callbacks(made, what):
+    with pytest.raises(TypeError, match=rf"Arm: expected `callbacks` to make a list of callbacks.* it made {what}\."):
+        Arm(lambda: made).make_callbacks()
+
+
+def test_what_is_prepared_reaches_the_callbacks():
+    assert Arm(lambda alpha: (Mixup(alpha=alpha),)).make_callbacks(0.7)[0].alpha == 0.7
+    assert Arm().make_callbacks() == []
+
+
 def test_bad_arms_are_refused():
     with pytest.raises(TypeError, match=r"expected arm 'mixup' to be an Arm or a function .* but got list"):
         arms_of("screen", {"mixup": []})
@@ -43,6 +58,16 @@ def test_bad_arms_are_refused():
         arms_of("recipe", {"a": A})
     with pytest.raises(ValueError, match=r"a run has one module, but \['b', 'd'\] each bring"):
         arms_of("recipe", {"a": A, "b": B, "d": B})
+    with pytest.raises(TypeError, match=r"expected `arms` to map names to arms, such as .*, but got list"):
+        arms_of("screen", [A])
+    with pytest.raises(ValueError, match="expected `arms` to hold at least one arm beside the baseline, but got none"):
+        arms_of("screen", {})
+    with pytest.raises(TypeError, match=r"expected arm 'm' to be an Arm or a function .* but got Mixup"):
+        arms_of("screen", {"m": Mixup()})
+    with pytest.raises(TypeError, match=r"Arm: expected `callbacks` to be a function, but got Mixup; .* `lambda:`"):
+        Arm(Mixup())
+    with pytest.raises(TypeError, match="Arm: expected `module_factory` to be a function, but got PlainModule"):
+        Arm(module_factory=PlainModule())
     for name in ("callbacks", "module_factory", "prepare"):
         with pytest.raises(TypeError, match=f"Arm: expected `{name}` to be a function, but got list"):
             Arm(**{name: [1]})

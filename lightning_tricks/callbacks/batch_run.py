@@ -123,6 +123,7 @@ class BatchHooks(pl.Callback):
     """The part of a batch trick that Lightning calls: the first trick of the list acts for all of them."""
 
     seed: int | None
+    start_epoch: int
     comes_last: bool = False
     """Whether the trick applies after all others, whatever its place in the list."""
     mixes: bool = False
@@ -164,6 +165,12 @@ class BatchHooks(pl.Callback):
                 f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
                 "one of them for each batch, put them into a RandomChoice"
             )
+        for trick in tricks:
+            if 0 < (trainer.max_epochs or 0) <= trick.start_epoch:
+                pl.utilities.rank_zero_warn(
+                    f"{trick.name} begins at start_epoch={trick.start_epoch}, but the run ends after "
+                    f"{trainer.max_epochs} epochs: it touches no batch"
+                )
         self._run_seed = trainer.strategy.broadcast(torch.initial_seed())
         self._run = BatchRun(trainer, pl_module, tricks, seed=self._run_seed)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
 from lightning_tricks.callbacks.warmup import Warmup
@@ -86,6 +87,10 @@ class GradualWarmup(Warmup):
         """Hooks the optimizers and takes hold of the schedulers."""
         super().on_train_start(trainer, pl_module)
         if self.hold_scheduler:
+            if not trainer.lr_scheduler_configs:
+                rank_zero_warn(
+                    "GradualWarmup(hold_scheduler=True) has nothing to hold: configure_optimizers gave no scheduler"
+                )
             MethodPatch(pl_module, _HELD, self._step_after_warmup).install()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

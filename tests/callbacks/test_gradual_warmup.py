@@ -216,3 +216,8 @@ def test_a_trainer_that_validates_in_the_middle_does_not_let_go(make_trainer):
     trainer.fit(module, loader(2))
     assert module.used == pytest.approx([0.1 * (step + 1) / 8 for step in range(8)], abs=1e-12)
     assert "lr_scheduler_step" not in vars(module)
+
+
+def test_nothing_to_hold_is_said(make_trainer):
+    with pytest.warns(UserWarning, match="has nothing to hold: configure_optimizers gave no scheduler"):
+        fit(make_trainer, GradualWarmup(steps=1, hold_scheduler=True), RecordingModule())

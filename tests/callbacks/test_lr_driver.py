@@ -11,6 +11,8 @@ from lightning_tricks import ConstantWarmup, CosineDecay, GradualWarmup, LinearS
 from tests.callbacks.test_lr_monitor import MemoryLogger
 from tests.lr_recording import RecordingModule, RecordingSGD, loader, vectors
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*has nothing to hold")  # the hold is to be left behind, not to work
+
 
 def hooks_of(optimizer):
     return [

@@ -101,7 +101,7 @@ def table(title, rows):
 
 def tiny(rounds):
     batch = (torch.rand(2, 1, 2, 2), torch.tensor([0, 1]))
-    lists = {"no trick": []}
+    lists = {"no trick": [], "a callback that does nothing": [pl.Callback]}
     lists |= {f"{count} batch tricks": BATCH_TRICKS[:count] for count in (1, 2, 5)}
     lists |= {type(make()).__name__: [make] for make in BATCH_TRICKS[1:]}
     lists |= {f"{count} LR tricks": LR_TRICKS[:count] for count in (1, 3)}

@@ -13,6 +13,7 @@ from lightning_tricks.callbacks.lr_driver import prepare
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.callbacks.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
+from lightning_tricks.plots.checks import check_callbacks
 from lightning_tricks.plots.figure import new_figure
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['learning rate', 'factor']
     """
+    check_callbacks("plot_lr", callbacks)
     check_number("plot_lr", "lr", lr, above=0)
     check_integer("plot_lr", "steps_per_epoch", steps_per_epoch, low=1)
     check_integer("plot_lr", "epochs", epochs, low=1)

@@ -27,6 +27,7 @@ from lightning_tricks.plots.captions import (
     name_of,
     wrap,
 )
+from lightning_tricks.plots.checks import check_callbacks
 from lightning_tricks.plots.figure import new_figure
 from lightning_tricks.plots.pixel_range import PixelRange, Statistic
 
@@ -100,8 +101,7 @@ def preview(
         >>> [axes.get_ylabel().split()[0] for axes in figure.axes[::4]]
         ['original', 'Mixup', 'CutMix', 'Mixup,']
     """
-    if not isinstance(callbacks, Sequence) or not all(isinstance(callback, Callback) for callback in callbacks):
-        raise TypeError(f"preview needs a list of callbacks, but got {callbacks!r}")
+    check_callbacks("preview", callbacks)
     if isinstance(rng, np.random.Generator):
         seed = int(rng.integers(2**63))
     else:

@@ -79,6 +79,8 @@ def test_tricks_that_do_not_go_together_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"callbacks": CosineDecay()}, TypeError, "plot_lr needs a list of callbacks, but got <"),
+        ({"callbacks": [CosineDecay]}, TypeError, "plot_lr needs a list of callbacks"),
         ({"lr": 0}, ValueError, "plot_lr needs lr to be above 0, but got 0"),
         ({"lr": "0.1"}, TypeError, "plot_lr needs lr to be a number"),
         ({"steps_per_epoch": 0}, ValueError, "plot_lr needs steps_per_epoch to be at least 1"),
@@ -87,4 +89,4 @@ def test_tricks_that_do_not_go_together_are_refused():
 )
 def test_bad_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        plot_lr([], **({"lr": 0.1, "steps_per_epoch": 4, "epochs": 3} | arguments))
+        plot_lr(**({"callbacks": [], "lr": 0.1, "steps_per_epoch": 4, "epochs": 3} | arguments))

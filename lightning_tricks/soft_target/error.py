@@ -9,12 +9,16 @@ class SoftTargetError(RuntimeError):
 
 
 WAYS_OUT = (
-    'Ways out: labels="sample" on the trick gives plain labels, right in expectation for any loss; '
+    'Ways out: labels="sample" on the mixing trick gives plain labels, right in expectation for any loss; '
     "soft_labels(y, num_classes) gives plain probabilities; "
-    "mixed_loss(criterion, logits, y) applies a criterion to each label and weighs the results."
+    "mixed_loss(criterion, logits, y) applies a criterion to each label and weighs the results. "
+    'With LabelSmoothing or Distillation neither labels="sample" nor mixed_loss is one: leave them out, or use '
+    "F.cross_entropy."
 )
 
 
-def refusal(operation: str, reason: str = "is not known to be right for soft labels") -> SoftTargetError:
+def refusal(
+    operation: str, reason: str = "is not known to be right for soft labels", *, ways_out: str = WAYS_OUT
+) -> SoftTargetError:
     """Returns the error that names the operation, the reason and the ways out."""
-    return SoftTargetError(f"`{operation}` {reason} (its target is a SoftTarget). {WAYS_OUT}")
+    return SoftTargetError(f"`{operation}` {reason} (its target is a SoftTarget). {ways_out}")

@@ -22,7 +22,7 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
 
     Raises:
         TypeError: if ``y`` is not integer.
-        ValueError: if ``num_classes`` is below 1.
+        ValueError: if ``num_classes`` is below 1 or, on the CPU and not compiled, a label is out of its range.
         SoftTargetError: if ``y`` is a SoftTarget that was cast to floating point.
 
     Example:
@@ -33,7 +33,22 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
     """
     if num_classes < 1:
         raise ValueError(f"Expected `num_classes` to be at least 1, but got {num_classes}.")
-    return as_soft(y).probabilities(num_classes)
+    target = as_soft(y)
+    _check_range(target, num_classes)
+    return target.probabilities(num_classes)
+
+
+def _check_range(target: SoftTarget, num_classes: int) -> None:
+    labels = target._labels
+    # Elsewhere it would read numbers back from the device, or break the graph.
+    if not labels.is_cpu or labels.numel() == 0 or target.is_floating_point() or torch.compiler.is_compiling():
+        return
+    least, greatest = (int(end) for end in labels.aminmax())
+    if least < 0 or greatest >= num_classes:
+        raise ValueError(
+            f"soft_labels needs labels of at least 0 and below num_classes={num_classes}, but got some from {least} to "
+            f"{greatest}"
+        )
 
 
 def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, target: Tensor) -> Tensor:
@@ -66,9 +81,14 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
     if not isinstance(target, SoftTarget) or _is_exact(criterion):
         return criterion(logits, target)
     if target.label_smoothing or target.teachers:
-        raise refusal("mixed_loss", "takes no label smoothing and no teacher but with cross-entropy")
+        aboard = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
+        raise refusal(
+            "mixed_loss",
+            "takes no label smoothing and no teacher but with cross-entropy",
+            ways_out=f"Leave {' and '.join(aboard)} out, or use F.cross_entropy.",
+        )
     if target.is_floating_point():
-        raise refusal("mixed_loss", "needs integer labels")
+        raise refusal("mixed_loss", "needs integer labels", ways_out="Give it the labels before the cast.")
     losses = [criterion(logits, labels) for labels, _ in target.components]
     if losses[0].shape == target.shape:
         return _weighted(losses, target)

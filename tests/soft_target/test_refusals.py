@@ -9,7 +9,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_tricks import SoftTargetError
+from lightning_tricks import SoftTarget, SoftTargetError
 from tests.soft_target.targets import C, make, make_logits
 
 ROWS = torch.arange(7)
@@ -184,6 +184,9 @@ def test_what_fails_in_torchscript_works_with_hard_labels(name):
 def test_the_message_names_the_operation_and_the_ways_out():
     with pytest.raises(SoftTargetError, match=r'`clamp`.*labels="sample".*soft_labels\(y, num_classes\).*mixed_loss'):
         make()[2].clamp(0)
+    # Neither of the first is a way out of smoothed labels, whose loss they do not change or do not take.
+    with pytest.raises(SoftTargetError, match=r"With LabelSmoothing or Distillation .* or use F\.cross_entropy\.$"):
+        SoftTarget.smooth(make()[2], 0.1).clamp(0)
 
 
 def test_equality_raises_instead_of_being_false():

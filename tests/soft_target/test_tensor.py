@@ -155,6 +155,19 @@ def test_probabilities(shape):
     torch.testing.assert_close(others, expected * 0.8 + (1 - expected) * 0.2 / (C - 1))
 
 
+@pytest.mark.parametrize(("labels", "got"), [([0, 2], "0 to 2"), ([-100, 1], "-100 to 1")])
+def test_soft_labels_name_the_number_of_classes(labels, got):
+    labels = torch.tensor(labels)
+    for y in (labels, SoftTarget.mix([torch.zeros_like(labels), labels], [torch.tensor(1.0), torch.tensor(0.0)])):
+        with pytest.raises(ValueError, match=f"at least 0 and below num_classes=2, but got some from {got}"):
+            soft_labels(y, 2)
+
+
+def test_soft_labels_of_no_labels_or_unknown_ones():
+    assert soft_labels(torch.empty(0, dtype=torch.long), 2).shape == (0, 2)
+    assert soft_labels(torch.empty(3, dtype=torch.long, device="meta"), 2).shape == (3, 2)
+
+
 def test_soft_labels_of_plain_labels_are_one_hot():
     assert torch.equal(soft_labels(torch.tensor([2, 0]), 3), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
     with pytest.raises(ValueError, match="`num_classes` to be at least 1, but got 0"):

@@ -425,6 +425,7 @@ def test_sampled_labels_have_the_right_expectation(entry):
 
 def test_the_audit_is_large_enough():
     assert len({entry.expression for entry in ENTRIES}) == len(ENTRIES) >= 120
+    assert f"| {len(ENTRIES)} published loss expressions" in (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def render():

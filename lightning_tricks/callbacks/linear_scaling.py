@@ -59,7 +59,7 @@ class LinearScaling(LRTrick):
         if self._whole_batch is None:
             raise MisconfigurationException(
                 "LinearScaling needs the batch size to say what its factor is: it finds it in the train dataloader "
-                "when training starts; give batch_size= to ask before"
+                "when training starts; LinearScaling(batch_size=) tells it before"
             )
         return linear_scaling(step, batch_size=self._whole_batch, base_batch_size=self.base_batch_size, rule=self.rule)
 

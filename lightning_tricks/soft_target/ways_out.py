@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_tricks.soft_target.error import refusal
+from lightning_tricks.soft_target.error import SoftTargetError, refusal
 from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
 
 
@@ -23,7 +23,8 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
     Raises:
         TypeError: if ``y`` is not integer.
         ValueError: if ``num_classes`` is below 1 or, on the CPU and not compiled, a label is out of its range.
-        SoftTargetError: if ``y`` is a SoftTarget that was cast to floating point.
+        SoftTargetError: if ``y`` is a SoftTarget that was cast to floating point or carries a teacher, whose loss no
+            probabilities of the labels contain.
 
     Example:
         >>> import torch
@@ -34,6 +35,11 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
     if num_classes < 1:
         raise ValueError(f"Expected `num_classes` to be at least 1, but got {num_classes}.")
     target = as_soft(y)
+    if target.teachers:
+        raise SoftTargetError(
+            "`soft_labels` would leave out the teacher's loss, which Distillation put aboard the labels. Leave "
+            "Distillation out, or use F.cross_entropy."
+        )
     _check_range(target, num_classes)
     return target.probabilities(num_classes)
 

@@ -256,3 +256,9 @@ def test_labels_that_were_cast_take_no_smoothing_and_no_teacher(make_target):
         make_target(make()[2].float())
     with pytest.raises(TypeError, match="integer labels, but got list"):
         make_target([0, 1])
+
+
+def test_soft_labels_do_not_drop_a_teacher():
+    target = SoftTarget.distil(torch.tensor([1, 0]), torch.zeros(2, 3))
+    with pytest.raises(SoftTargetError, match="would leave out the teacher's loss"):
+        soft_labels(target, 3)

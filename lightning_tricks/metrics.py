@@ -79,7 +79,7 @@ class MixedAccuracy(Metric):
             self.correct += target.gather(dim, predicted.unsqueeze(dim)).sum()
             self.total += predicted.numel()
             return
-        for labels, weights in as_soft(target).components:
+        for labels, weights in as_soft(target.long()).components:
             counted = weights if self.ignore_index is None else weights.masked_fill(labels == self.ignore_index, 0)
             self.correct += (counted * (labels == predicted)).sum()
             self.total += counted.sum()

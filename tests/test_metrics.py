@@ -83,3 +83,13 @@ def test_bad_input():
         MixedAccuracy(2.5)
     with pytest.raises(TypeError, match="ignore_index to be an integer"):
         MixedAccuracy(2, ignore_index="void")
+
+
+def test_small_integers_and_bools_are_labels_too():
+    logits = torch.eye(200)[[156, 44]]
+    labels = torch.tensor([156, 1], dtype=torch.uint8)
+    for ignore_index in (-100, 300):  # 156 and 44 in eight bits
+        assert MixedAccuracy(200, ignore_index=ignore_index)(logits, labels) == 0.5
+    assert MixedAccuracy(2)(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([True, False])) == 0.5
+    target = SoftTarget.distil(labels[:1], torch.zeros(1, 200))
+    assert torch.nn.functional.cross_entropy(logits[:1], target).isfinite()

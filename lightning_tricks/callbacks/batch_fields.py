@@ -54,10 +54,10 @@ def find_input(batch: Any) -> Path | None:
 def find_target(batch: Any) -> Path | None:
     """Returns the path of the target: item 1, or the one entry with one of :data:`TARGET_NAMES`; else ``None``.
 
-    Where item 1 looks like the images and more items follow, it is a second view of them, and no target.
+    Where item 1 looks like the images and more items follow, nothing says which of them is the target.
     """
     if _is_plain_pair(batch):
-        return (1,) if len(batch) == 2 or not _is_second_view(batch) else None
+        return None if has_second_view(batch) else (1,)
     found = _find_named(batch, TARGET_NAMES)
     if found is not None or _is_named(batch):
         return found
@@ -73,6 +73,13 @@ def is_only_images(batch: Any) -> bool:
         return True
     entries = list(_entries(batch))
     return len(entries) == 1 and is_only_images(entries[0][1])
+
+
+def has_second_view(batch: Any) -> bool:
+    """Whether item 1 of a batch with more items has the images' shape and dtype: it may be a view or a target."""
+    if not _is_plain_pair(batch) or len(batch) == 2 or not isinstance(batch[1], Tensor):
+        return False
+    return batch[0].ndim > 2 and (batch[1].shape, batch[1].dtype) == (batch[0].shape, batch[0].dtype)
 
 
 def is_detection(target: Any) -> bool:
@@ -120,11 +127,6 @@ def set_at(batch: Any, key: Key, value: Any) -> Any:
 def _is_plain_pair(batch: Any) -> bool:
     """The commonest batch, recognised first because looking for names takes longer than Mixup of a small batch."""
     return type(batch) in (list, tuple) and len(batch) > 1 and isinstance(batch[0], Tensor)
-
-
-def _is_second_view(batch: Sequence[Any]) -> bool:
-    first, second = batch[:2]
-    return isinstance(second, Tensor) and (second.shape, second.dtype) == (first.shape, first.dtype) and first.ndim > 2
 
 
 def _is_accessor(key: Any) -> TypeGuard[Accessor]:

@@ -20,6 +20,7 @@ from lightning_tricks.callbacks.batch_fields import (
     find_input,
     find_target,
     get_at,
+    has_second_view,
     is_detection,
     is_only_images,
     set_at,
@@ -246,7 +247,8 @@ class BatchTrick(BatchHooks):
                 raise ValueError(f"{self.name} was told {what}_key={key!r}, but {error.args[0]}") from error
             return key
         path = find_input(batch) if what == "input" else find_target(batch)
-        if path is None and not (what == "target" and (is_only_images(batch) or not self.uses_target)):
+        needless = is_only_images(batch) or not (self.uses_target or has_second_view(batch))
+        if path is None and not (what == "target" and needless):
             names = INPUT_NAMES if what == "input" else TARGET_NAMES
             seen = f", whose keys are {list(batch)}" if isinstance(batch, Mapping) else ""
             raise ValueError(

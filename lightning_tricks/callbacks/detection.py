@@ -14,6 +14,8 @@ from lightning_tricks.functional.mosaic import mosaic, mosaic_boxes
 
 _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 """Entries that belong to the image, also where their length happens to be the number of boxes."""
+_OF_THE_BOXES = ("boxes", "labels", "masks", "area", "iscrowd", "scores", "keypoints")
+"""Entries that have one row a box wherever they are."""
 
 
 def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
@@ -26,16 +28,17 @@ def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
         targets: the dictionaries of a batch.
 
     Raises:
-        TypeError: ``boxes`` or ``labels`` is no tensor, and would be left behind.
-        ValueError: ``boxes`` has not two dimensions, or ``labels`` not one row a box; or some images lack an entry.
+        TypeError: ``boxes``, ``labels`` or another known entry of the boxes is no tensor, and would be left behind.
+        ValueError: ``boxes`` has not two dimensions, or such an entry not one row a box; or some images lack an entry.
     """
     for target in targets:
-        boxes, labels = target["boxes"], target.get("labels", target["boxes"])
-        for name, entry in (("boxes", boxes), ("labels", labels)):
-            if not isinstance(entry, Tensor):
-                raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(entry)}")
-        if boxes.ndim != 2 or labels.shape[:1] != boxes.shape[:1]:
-            raise ValueError(f"boxes (M, 4) and labels (M, ...) need one row a box, but got {describe(target)}")
+        for name in _OF_THE_BOXES:
+            if name in target and not isinstance(target[name], Tensor):
+                raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(target[name])}")
+            if target["boxes"].ndim != 2:
+                raise ValueError(f"boxes need shape (M, 4), but got {describe(target)}")
+            if not _may_be_rows(target, name):
+                raise ValueError(f"boxes (M, 4) and {name} (M, ...) need one row a box, but got {describe(target)}")
     names = dict.fromkeys(name for target in targets for name in target if name not in _OF_THE_IMAGE)
     row_names = [name for name in names if all(_may_be_rows(target, name) for target in targets)]
     for name in row_names:

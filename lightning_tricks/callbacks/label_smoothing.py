@@ -59,22 +59,27 @@ class LabelSmoothing(BatchTrick):
     def check_images(self, images: Tensor) -> None:
         """Takes inputs of any shape: only the target is touched."""
 
+    def check_target(self, target: Any) -> None:
+        """Needs class labels."""
+        super().check_target(target)
+        if not _has_class_labels(target):
+            raise TypeError(f"{self.name} needs class labels (integers), but got {describe(target)}")
+
     def apply(self, params: Any, images: Tensor, target: Any) -> tuple[Tensor, Any]:
         """Smooths the labels."""
-        smoothed = self._smooth(target, self.label_smoothing if params.active else 0.0)
-        if smoothed is None:
-            raise TypeError(f"{self.name} needs class labels (integers), but got {describe(target)}")
-        return images, smoothed
+        return images, self._smooth(target, self.label_smoothing if params.active else 0.0)
 
     def _smooth(self, target: Any, label_smoothing: float) -> Any:
-        """Returns the target with its class indices smoothed, or ``None`` if it has none."""
+        """Returns the target with its class indices smoothed."""
         if isinstance(target, (Mapping, list, tuple)):
             entries = target.items() if isinstance(target, Mapping) else enumerate(target)
-            changed = [(key, self._smooth(entry, label_smoothing)) for key, entry in entries]
-            changed = [(key, entry) for key, entry in changed if entry is not None]
-            for key, entry in changed:
-                target = set_at(target, (key,), entry)
-            return target if changed else None
-        if not is_class_index(target):
-            return None
+            for key, entry in [(key, entry) for key, entry in entries if _has_class_labels(entry)]:
+                target = set_at(target, (key,), self._smooth(entry, label_smoothing))
+            return target
         return SoftTarget.smooth(target, label_smoothing, spread=self.spread)
+
+
+def _has_class_labels(target: Any) -> bool:
+    if isinstance(target, (Mapping, list, tuple)):
+        return any(map(_has_class_labels, target.values() if isinstance(target, Mapping) else target))
+    return is_class_index(target)

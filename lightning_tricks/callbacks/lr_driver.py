@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,14 @@ class LRDriver:
             trick.check_beside(tricks)
         self.tricks = tricks
         self.trainer = trainer
+        self._owner = weakref.ref(trainer)
         self._counts: list[int] | None = None
         self._steps: list[ScaledStep] = []
         self._checks_batches = False
         self._checked_epoch = -1
         self._seen_counts: list[int] = []
         self._seen_global_step = 0
+        self._seen_scales: list[float] = []
 
     @property
     def counts(self) -> list[int] | None:
@@ -78,6 +81,10 @@ class LRDriver:
         for key, trick in self._keys():
             trick.early_end = None if state is None else state["early_ends"].get(key)
             trick.earlier_metric = None if state is None else state["metrics"].get(key)
+
+    def is_of(self, trainer: pl.Trainer) -> bool:
+        """Whether the run was this Trainer's, also after it has stopped."""
+        return self._owner() is trainer
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
@@ -126,6 +133,7 @@ class LRDriver:
         if self._checks_batches:
             self._seen_counts = self.counts or []
             self._seen_global_step = trainer.global_step
+            self._seen_scales = _scales(trainer.lightning_module)
         for trick in self.tricks:
             trick.before_step(trainer, self._steps[0].count)
 
@@ -135,9 +143,10 @@ class LRDriver:
             return
         made = [step.count - seen for step, seen in zip(self._steps, self._seen_counts, strict=True)]
         # A step that Lightning's gradient scaler skips is called, and so in the global step, but not made; what one of
-        # the module's own skips is not even called.
+        # the module's own skips is not even called, but makes its scale smaller.
         called = trainer.global_step - self._seen_global_step == len(made)
-        only_skipped = max(made) <= 1 and (called or _has_scaler(trainer.lightning_module))
+        scales = zip(_scales(trainer.lightning_module), self._seen_scales, strict=False)
+        only_skipped = max(made) <= 1 and (called or any(now < before for now, before in scales))
         if any(count != 1 for count in made) and not only_skipped:
             raise MisconfigurationException(
                 f"The learning-rate tricks took each optimizer to make one step a batch, but under this manual "
@@ -190,5 +199,6 @@ class LRDriver:
         return [0] * len(trainer.optimizers)
 
 
-def _has_scaler(module: pl.LightningModule) -> bool:
-    return any(isinstance(value, torch.amp.GradScaler) for value in vars(module).values())
+def _scales(module: pl.LightningModule) -> list[float]:
+    """The scales of the gradient scalers that are attributes of the module."""
+    return [value.get_scale() for value in vars(module).values() if isinstance(value, torch.amp.GradScaler)]

@@ -51,7 +51,7 @@ class LRTrick(Callback, ABC):
 
     def _is_run_of(self, trainer: pl.Trainer) -> bool:
         """Whether the run belongs to this Trainer: another one may validate in the middle of it."""
-        return self._driver is not None and self._driver.trainer is trainer
+        return self._driver is not None and self._driver.is_of(trainer)
 
     @property
     def warmup_steps(self) -> int:

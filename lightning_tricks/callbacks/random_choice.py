@@ -79,9 +79,10 @@ class RandomChoice(BatchTrick):
         return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
 
     def read(self, batch: Any) -> Any:
-        """Lets every part look at the batch, so that one that cannot take it says so before it is chosen."""
-        for trick in self.tricks:
-            trick.read(batch)
+        """Lets every part that can be chosen look at the batch: one that cannot take it says so before it is chosen."""
+        for trick, weight in zip(self.tricks, self.weights, strict=True):
+            if weight > 0:
+                trick.read(batch)
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):

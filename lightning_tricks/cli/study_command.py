@@ -114,7 +114,7 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
     else:
         if study.recipe is not None and "," not in study.recipe and study.recipe not in TRICKS:
             raise unknown_name("recipe", study.recipe, _PUBLISHED, more=", or names of tricks, separated by commas")
-        names = parse_tricks(study.recipe or study.tricks or ",".join(DEFAULT_TRICKS))
+        names = parse_tricks(study.recipe or (",".join(DEFAULT_TRICKS) if study.tricks is None else study.tricks))
         arms = {name: _arm(name, make_module, training) for name in names}
     for arm in arms.values():
         # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.

@@ -97,7 +97,7 @@ def counted_weights(target: SoftTarget, ignore_index: int) -> Tensor:
 
     An ignored label silences its share of the teacher too; class weights are the labels' business alone.
     """
-    return target._weights.masked_fill(target._labels == ignore_index, 0).sum(0)
+    return target._weights.masked_fill(target._labels.long() == ignore_index, 0).sum(0)
 
 
 def _elementwise_loss(

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from lightning_tricks import BatchTrick
+from lightning_tricks import Augment, BatchTrick, Cutout, Mixup
 from lightning_tricks.callbacks.batch_trick import BatchParams
 from lightning_tricks.callbacks.method_patch import MethodPatch
 from tests.plain import PlainModule, image_loader
@@ -640,3 +640,10 @@ def test_a_start_after_the_run_is_said(make_trainer, recwarn, start_epoch, is_la
     messages = [str(warning.message) for warning in recwarn]
     late = f"Add begins at start_epoch={start_epoch}, but the run ends after 2 epochs: it touches no batch"
     assert (late in messages) == is_late
+
+
+@pytest.mark.parametrize("trick", [Mixup(), Cutout(length=2), Augment(torch.nn.Identity())])
+def test_a_second_view_is_no_target_and_not_left_behind(trick):
+    view = torch.rand(4, 3, 8, 6)
+    with pytest.raises(ValueError, match=r"needs to know where the target is.* pass target_key="):
+        trick((view, view, torch.arange(4)), rng=0)

@@ -219,7 +219,7 @@ def test_one_target_an_image(trick, count):
             r"need one row a box, but got dict\('boxes': float32\[0",
         ),
         ({"labels": torch.tensor(0)}, ValueError, r"need one row a box, but got .*'labels': int64\[\]"),
-        ({"boxes": torch.zeros(0)}, ValueError, r"boxes \(M, 4\) and labels .* but got dict\('boxes': float32\[0\]"),
+        ({"boxes": torch.zeros(0)}, ValueError, r"boxes need shape \(M, 4\), but got dict\('boxes': float32\[0\]"),
     ],
 )
 def test_boxes_and_labels_that_would_part(trick, entries, error, message):
@@ -265,3 +265,22 @@ def test_augment_draws_for_each_image_or_once_for_the_batch(per_sample):
         assert target["boxes"].tolist() == ([[1, 0, 2, 1]] if is_flipped else [[0, 0, 1, 1]])
         assert target["masks"].tolist() == ([[[0, 1]]] if is_flipped else [[[1, 0]]])
         assert type(target["masks"]) is torch.Tensor
+
+
+@pytest.mark.parametrize("trick", [Mixup(alpha=1.0), Mosaic()], ids=["Mixup", "Mosaic"])
+@pytest.mark.parametrize(
+    ("name", "rows", "error"),
+    [("masks", torch.zeros(1, H, W), ValueError), ("iscrowd", [0, 0], TypeError), ("scores", None, TypeError)],
+)
+def test_what_belongs_to_the_boxes_is_never_left_behind(trick, name, rows, error):
+    targets = [{"boxes": torch.ones(2, 4), "labels": torch.ones(2)} for _ in range(3)]
+    targets[1][name] = rows
+    with pytest.raises(error, match=f"{trick.name}: .*{name}"):
+        trick((torch.rand(3, 3, H, W), targets), rng=0)
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_augment_needs_one_target_an_image(per_sample):
+    box = tv_tensors.BoundingBoxes(torch.ones(1, 4), format="XYXY", canvas_size=(H, W))
+    with pytest.raises(ValueError, match="Augment needs one target for each of its 3 images"):
+        Augment(v2.Identity(), per_sample=per_sample)((torch.rand(3, 3, H, W), [{"boxes": box}] * 2), rng=0)

@@ -1,10 +1,12 @@
+from contextlib import nullcontext
+
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import lr_scheduler as schedulers
 
-from lightning_tricks import GradualWarmup
+from lightning_tricks import CosineDecay, GradualWarmup, LinearScaling
 from tests.lr_recording import ManualModule, RecordingModule, RecordingSGD, loader
 
 
@@ -221,3 +223,18 @@ def test_a_trainer_that_validates_in_the_middle_does_not_let_go(make_trainer):
 def test_nothing_to_hold_is_said(make_trainer):
     with pytest.warns(UserWarning, match="has nothing to hold: configure_optimizers gave no scheduler"):
         fit(make_trainer, GradualWarmup(steps=1, hold_scheduler=True), RecordingModule())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("first", [CosineDecay(), LinearScaling(batch_size=256)])
+def test_the_hold_ends_with_the_run_also_behind_another_trick(make_trainer, first, fails):
+    class Failing(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            if fails:
+                raise MemoryError("full")
+
+    module = RecordingModule(halved_by("epoch"))
+    trainer = make_trainer(callbacks=[first, GradualWarmup(steps=2, hold_scheduler=True), Failing()])
+    with pytest.raises(MemoryError) if fails else nullcontext():
+        trainer.fit(module, loader(2))
+    assert "lr_scheduler_step" not in vars(module)

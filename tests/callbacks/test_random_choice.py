@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_tricks import RICAP, CutMix, Cutout, Mixup, Mosaic, RandomChoice
+from lightning_tricks import RICAP, CutMix, Cutout, LabelSmoothing, Mixup, Mosaic, RandomChoice
 from lightning_tricks.callbacks.cutmix import CutMixParams
 from lightning_tricks.callbacks.mixup import MixupParams
 from tests.plain import PlainModule, image_loader
@@ -117,3 +117,13 @@ def test_a_part_that_cannot_take_the_batch_says_so_before_it_is_chosen(choice, b
     for seed in range(12):
         with pytest.raises(error, match=message):
             choice(batch, rng=seed)
+
+
+def test_a_part_that_is_never_chosen_need_not_take_the_batch():
+    RandomChoice([Mixup(), Cutout(length=30)], weights=[1, 0])((IMAGES, LABELS), rng=0)
+
+
+def test_smoothing_asks_for_class_labels_before_it_is_chosen():
+    for seed in range(8):
+        with pytest.raises(TypeError, match="LabelSmoothing needs class labels"):
+            RandomChoice([LabelSmoothing(), Mixup()])((IMAGES, torch.rand(4, 3)), rng=seed)

@@ -472,3 +472,20 @@ def test_a_scaler_of_the_modules_own_skips_a_step_unseen(make_trainer):
     module = Manual()
     make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(module, loader(6))
     assert module.used == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1], abs=1e-12)
+
+
+def test_a_scaler_of_the_modules_own_excuses_no_accumulation(make_trainer):
+    class Manual(ManualModule):
+        def __init__(self, configure=None):
+            super().__init__(configure)
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+
+        def training_step(self, batch, batch_idx):
+            optimizer = self.optimizers()
+            self.scaler.scale(self.net(batch[0]).square().mean()).backward()
+            if batch_idx % 2:
+                self.scaler.step(optimizer)
+                self.scaler.update()
+
+    with pytest.raises(MisconfigurationException, match=r"they made \[0\]"):
+        make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(Manual(), loader(6))

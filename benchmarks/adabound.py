@@ -23,6 +23,7 @@ from lightning_tricks import AdaBound
 LIMITS = [
     ("AdaBound, loop", "pytorch_optimizer, loop", 0.85),
     ("AdaBound, foreach", "pytorch_optimizer, foreach", 0.85),
+    ("AdaBound, loop", "pytorch_optimizer, foreach", 0.85),  # the defaults of both on the CPU
     ("AdaBound, loop", "Adam, loop", 1.15),
     ("AdaBound, foreach", "Adam, foreach", 1.15),
     ("AdaBound, compiled", "Adam, fused", 1.3),

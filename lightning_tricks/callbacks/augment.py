@@ -103,10 +103,6 @@ class Augment(BatchTrick):
         return results[0].as_subclass(Tensor), target
 
     def _apply_to_detection(self, images: Tensor, targets: Any) -> tuple[Tensor, Any]:
-        if len(targets) != len(images):
-            raise ValueError(
-                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(targets)}"
-            )
         typed = [set_at(entry, ("masks",), _typed(entry["masks"])) if "masks" in entry else entry for entry in targets]
         if self.per_sample:
             moved = [self._call([Image(image), entry]) for image, entry in zip(images, typed, strict=True)]

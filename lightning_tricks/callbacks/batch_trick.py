@@ -173,7 +173,7 @@ class BatchTrick(BatchHooks):
             TypeError: the batch, the images or the target have the wrong type.
             ValueError: images or target are not found, or a shape does not fit.
         """
-        input_key, images, target_key, target = self.read(batch)
+        input_key, images, target_key, target = self._read(batch)
         with _Naming(self.name):
             if not self.is_in_window(epoch):
                 changes["active"] = False
@@ -188,17 +188,12 @@ class BatchTrick(BatchHooks):
                 batch = set_at(batch, target_key, new_target)
         return batch, params
 
-    def read(self, batch: Any) -> tuple[Any, Tensor, Any, Any]:
-        """Finds the images and the target in a batch, and makes sure that the trick can take them, whatever it draws.
+    def check(self, batch: Any) -> None:
+        """Raises for a batch that the trick cannot take, whatever it draws; see :meth:`rewrite` for the errors."""
+        self._read(batch)
 
-        Returns:
-            Where the images are, the images as one tensor, where the target is and the target, both ``None`` where
-            there is none.
-
-        Raises:
-            TypeError: the batch, the images or the target have the wrong type.
-            ValueError: images or target are not found, or a shape does not fit.
-        """
+    def _read(self, batch: Any) -> tuple[Any, Tensor, Any, Any]:
+        """Where the images are, the images as one tensor, where the target is and the target; of none, ``None``."""
         input_key = self._find("input", self.input_key, batch)
         target_key = self._find("target", self.target_key, batch)
         if target_key is not None and target_key == input_key:
@@ -225,6 +220,10 @@ class BatchTrick(BatchHooks):
 
     def check_pair(self, images: Tensor, target: Any) -> None:
         """Raises for images and a target that do not go together."""
+        if is_detection(target) and len(target) != len(images):
+            raise ValueError(
+                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(target)}"
+            )
 
     def _as_tensor(self, images: Any, batch: Any) -> Tensor:
         if isinstance(images, TVTensor):

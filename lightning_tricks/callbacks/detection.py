@@ -35,8 +35,9 @@ def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
         for name in _OF_THE_BOXES:
             if name in target and not isinstance(target[name], Tensor):
                 raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(target[name])}")
-            if target["boxes"].ndim != 2:
-                raise ValueError(f"boxes need shape (M, 4), but got {describe(target)}")
+        if target["boxes"].ndim != 2:
+            raise ValueError(f"boxes need shape (M, 4), but got {describe(target)}")
+        for name in _OF_THE_BOXES:
             if not _may_be_rows(target, name):
                 raise ValueError(f"boxes (M, 4) and {name} (M, ...) need one row a box, but got {describe(target)}")
     names = dict.fromkeys(name for target in targets for name in target if name not in _OF_THE_IMAGE)
@@ -85,12 +86,12 @@ def check_movable(targets: Sequence[Mapping[str, Any]], *, size: tuple[int, int]
     """Raises for what cannot be moved into a quadrant.
 
     Args:
-        targets: the dictionaries of a batch.
+        targets: the dictionaries of a batch that :func:`rows_of` takes.
         size: ``(H, W)`` of the images.
 
     Raises:
         TypeError: boxes are not floating point.
-        ValueError: boxes are of another format than xyxy, or masks not one a box of the images' size.
+        ValueError: boxes are of another format than xyxy, or masks not of the images' size.
     """
     for target in targets:
         layout = getattr(target["boxes"], "format", None)
@@ -98,10 +99,8 @@ def check_movable(targets: Sequence[Mapping[str, Any]], *, size: tuple[int, int]
             raise ValueError(f"boxes need the format XYXY, but got {layout.value}")
         if not target["boxes"].is_floating_point():
             raise TypeError(f"boxes need to be floating-point, but got {describe(target['boxes'])}")
-        if "masks" in target and getattr(target["masks"], "shape", None) != (len(target["boxes"]), *size):
-            raise ValueError(
-                f"masks need one of the images' size {size} for each box, but got {describe(target['masks'])}"
-            )
+        if "masks" in target and target["masks"].shape[1:] != size:
+            raise ValueError(f"masks need the images' size {size}, but got {describe(target['masks'])}")
 
 
 def mosaic_target(

@@ -95,16 +95,14 @@ class GradualWarmup(Warmup):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leaves nothing behind."""
-        is_own = self._is_run_of(trainer)
         super().on_exception(trainer, pl_module, exception)
-        if is_own:
+        if self._is_run_of(trainer):
             remove_patches(pl_module, _HELD)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves nothing behind."""
-        is_own = self._is_run_of(trainer)
         super().teardown(trainer, pl_module, stage)
-        if is_own:
+        if self._is_run_of(trainer):
             remove_patches(pl_module, _HELD)
 
     def _step_after_warmup(self, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:

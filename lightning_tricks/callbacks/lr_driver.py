@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from functools import partial
@@ -30,10 +31,7 @@ def prepare(tricks: Sequence[LRTrick], length: RunLength) -> None:
 
 def product(tricks: Sequence[LRTrick], step: int) -> float:
     """Returns what the learning rate is multiplied by at an optimizer step."""
-    factor = 1.0
-    for trick in tricks:
-        factor *= trick.factor(step)
-    return factor
+    return math.prod(trick.factor(step) for trick in tricks)
 
 
 class LRDriver:
@@ -88,12 +86,7 @@ class LRDriver:
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
-        if self.trainer is not None:
-            first = self.tricks[0]
-            for callback in self.trainer.callbacks:
-                if callback is first:
-                    return True
-        return False
+        return self.trainer is not None and any(callback is self.tricks[0] for callback in self.trainer.callbacks)
 
     def start(self, trainer: pl.Trainer) -> None:
         """Reads the run's length and hooks the optimizers."""

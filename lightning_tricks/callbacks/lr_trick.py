@@ -149,12 +149,12 @@ class LRTrick(Callback, ABC):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Makes every learning rate nominal and removes the hooks."""
-        if self._driver is not None and self._is_run_of(trainer):
+        if self._driver is not None and self._driver.is_of(trainer):
             self._driver.stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Removes the hooks."""
-        if self._driver is not None and self._is_run_of(trainer):
+        if self._driver is not None and self._driver.is_of(trainer):
             self._driver.stop()
 
     def on_save_checkpoint(

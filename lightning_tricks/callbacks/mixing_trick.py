@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe, is_detection
+from lightning_tricks.callbacks.batch_fields import is_detection
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.callbacks.detection import rows_of
 from lightning_tricks.callbacks.target_mixer import TargetMixer
@@ -103,15 +103,12 @@ class MixingTrick(BatchTrick):
 
     def check_pair(self, images: Tensor, target: Any) -> None:
         """Looks at each dictionary of a detection batch."""
+        super().check_pair(images, target)
         if is_detection(target):
             self.check_detection(images, target)
 
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Raises for a detection batch whose boxes would be left behind."""
-        if len(targets) != len(images):
-            raise ValueError(
-                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(targets)}"
-            )
         rows_of(targets)
 
     def mix_images(self, params: Any, images: Tensor) -> Tensor:

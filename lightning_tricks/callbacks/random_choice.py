@@ -64,7 +64,7 @@ class RandomChoice(BatchTrick):
         self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
     ) -> tuple[Any, BatchParams]:
         """Chooses a part and lets it draw and apply."""
-        self.read(batch)
+        self.check(batch)
         active = bool(rng.random() < self.p) and self.is_in_window(epoch)
         trick = self.tricks[int(rng.choice(len(self.tricks), p=self.weights))]
         if not active:
@@ -78,11 +78,11 @@ class RandomChoice(BatchTrick):
         batch, _ = mixing.rewrite(batch, rng, **components | {"active": False})  # only gives labels their form
         return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
 
-    def read(self, batch: Any) -> Any:
+    def check(self, batch: Any) -> None:
         """Lets every part that can be chosen look at the batch: one that cannot take it says so before it is chosen."""
         for trick, weight in zip(self.tricks, self.weights, strict=True):
             if weight > 0:
-                trick.read(batch)
+                trick.check(batch)
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):

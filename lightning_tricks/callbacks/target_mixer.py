@@ -13,6 +13,7 @@ from torchvision.tv_tensors import TVTensor, wrap
 from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import is_class_index
+from lightning_tricks.soft_target.ways_out import check_range
 
 if TYPE_CHECKING:
     from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
@@ -108,7 +109,7 @@ class TargetMixer:
         if self.trick.labels == "soft":
             return soft
         if self.trick.num_classes is not None:
-            self._check_range(soft, self.trick.num_classes)
+            check_range(self.trick.name, soft, self.trick.num_classes)
             return soft.probabilities(self.trick.num_classes)
         if soft.label_smoothing:
             raise ValueError(
@@ -120,18 +121,6 @@ class TargetMixer:
         picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)
         chosen = (_expand(picks, soft) >= weights.cumsum(0)[:-1]).sum(0, keepdim=True)
         return labels.gather(0, chosen)[0].long()
-
-    def _check_range(self, soft: SoftTarget, num_classes: int) -> None:
-        """On the CPU alone: elsewhere it would read labels back, and the device notices them itself."""
-        if soft.device.type != "cpu" or soft.numel() == 0:
-            return
-        labels = torch.stack([part for part, _ in soft.components])
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= num_classes:
-            raise ValueError(
-                f'{self.trick.name} needs labels in 0..{num_classes - 1} for labels="dense" with '
-                f"num_classes={num_classes}, but got {describe(soft)} from {low} to {high}"
-            )
 
 
 def _expand(values: Tensor, target: Tensor) -> Tensor:

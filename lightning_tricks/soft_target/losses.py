@@ -138,6 +138,7 @@ def _elementwise_loss(
 
 
 def _l1_loss_was_weighted() -> bool:
+    # Dynamo has no stack to walk, but leaves the call to a backend or to eager code, which have.
     frame = None if torch.compiler.is_dynamo_compiling() else sys._getframe(1)
     while frame is not None:
         if frame.f_code is F.l1_loss.__code__:

@@ -40,19 +40,28 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
             "`soft_labels` would leave out the teacher's loss, which Distillation put aboard the labels. Leave "
             "Distillation out, or use F.cross_entropy."
         )
-    _check_range(target, num_classes)
+    check_range("soft_labels", target, num_classes)
     return target.probabilities(num_classes)
 
 
-def _check_range(target: SoftTarget, num_classes: int) -> None:
+def check_range(owner: str, target: SoftTarget, num_classes: int) -> None:
+    """Raises for labels that are no class, on the CPU: elsewhere it would read them back, or break a compiled graph.
+
+    Args:
+        owner: who asks, for the message.
+        target: labels.
+        num_classes: C, at least 1.
+
+    Raises:
+        ValueError: a label is below 0 or not below ``num_classes``.
+    """
     labels = target._labels
-    # Elsewhere it would read numbers back from the device, or break the graph.
     if not labels.is_cpu or labels.numel() == 0 or target.is_floating_point() or torch.compiler.is_compiling():
         return
     least, greatest = (int(end) for end in labels.aminmax())
     if least < 0 or greatest >= num_classes:
         raise ValueError(
-            f"soft_labels needs labels of at least 0 and below num_classes={num_classes}, but got some from {least} to "
+            f"{owner} needs labels in 0..{num_classes - 1} for num_classes={num_classes}, but got some from {least} to "
             f"{greatest}"
         )
 

@@ -165,7 +165,7 @@ def change(**entries):
             Mosaic(),
             change(masks=torch.zeros(0, 4, 4)),
             ValueError,
-            r"Mosaic: masks need one of the images' size \(8, 12\) for each box",
+            r"Mosaic: masks need the images' size \(8, 12\)",
         ),
         (
             Mosaic(),

@@ -242,7 +242,7 @@ def test_labels_may_lie_on_another_device_than_the_images(labels, on_images, on_
 @pytest.mark.parametrize(("labels", "range_"), [([0, 1, 2, 5], "0 to 5"), ([-100, 0, 1, 2], "-100 to 2")])
 def test_dense_labels_out_of_range_are_refused(labels, range_):
     dense = Mixup(alpha=1.0, labels="dense", num_classes=5)
-    message = rf'Mixup needs labels in 0\.\.4 for labels="dense" with num_classes=5, but got int64\[4\] from {range_}'
+    message = rf"Mixup needs labels in 0\.\.4 for num_classes=5, but got some from {range_}"
     with pytest.raises(ValueError, match=message):
         dense((IMAGES, torch.tensor(labels)), rng=0)
 

@@ -455,12 +455,14 @@ def test_an_error_that_the_training_step_survives(make_trainer):
     assert module.used == pytest.approx([0.025, 0.05, 0.05, 0.075, 0.1], abs=1e-12)
 
 
-def test_a_scaler_of_the_modules_own_skips_a_step_unseen(make_trainer):
-    class Manual(ManualModule):
-        def __init__(self, configure=None):
-            super().__init__(configure)
-            self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+class OwnScaler(ManualModule):
+    def __init__(self, configure=None):
+        super().__init__(configure)
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
 
+
+def test_a_scaler_of_the_modules_own_skips_a_step_unseen(make_trainer):
+    class Skipping(OwnScaler):
         def training_step(self, batch, batch_idx):
             optimizer = self.optimizers()
             optimizer.zero_grad()
@@ -469,17 +471,13 @@ def test_a_scaler_of_the_modules_own_skips_a_step_unseen(make_trainer):
             self.scaler.step(optimizer)
             self.scaler.update()
 
-    module = Manual()
+    module = Skipping()
     make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(module, loader(6))
     assert module.used == pytest.approx([0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1], abs=1e-12)
 
 
 def test_a_scaler_of_the_modules_own_excuses_no_accumulation(make_trainer):
-    class Manual(ManualModule):
-        def __init__(self, configure=None):
-            super().__init__(configure)
-            self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
-
+    class Accumulating(OwnScaler):
         def training_step(self, batch, batch_idx):
             optimizer = self.optimizers()
             self.scaler.scale(self.net(batch[0]).square().mean()).backward()
@@ -488,4 +486,4 @@ def test_a_scaler_of_the_modules_own_excuses_no_accumulation(make_trainer):
                 self.scaler.update()
 
     with pytest.raises(MisconfigurationException, match=r"they made \[0\]"):
-        make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(Manual(), loader(6))
+        make_trainer(callbacks=[GradualWarmup(epochs=0.5)]).fit(Accumulating(), loader(6))

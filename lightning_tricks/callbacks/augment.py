@@ -82,25 +82,29 @@ class Augment(BatchTrick):
         """Runs the transform."""
         if not params.active or len(images) == 0:
             return images, target
+        apply = self._apply_to_detection if is_detection(target) else self._apply_with_places
         with _seeded(params.seed, images.device):
-            if is_detection(target):
-                return self._apply_to_detection(images, target)
-            places = list(self._places(target, (), images))
-            parts = [_typed(get_at(target, place)) for place in places]
-            if self.per_sample:
-                self._check_one_an_image(parts, images)
-                samples = [[Image(image), *(_sample(part, i) for part in parts)] for i, image in enumerate(images)]
-                results = [_joined(column, self.name) for column in zip(*map(self._call, samples), strict=True)]
-            else:
-                results = self._call([Image(images), *parts])
-                if len(results[0]) != len(images):
-                    raise ValueError(
-                        f"{self.name} needs a transform that gives as many images as it gets, but for {len(images)} "
-                        f"got {len(results[0])}"
-                    )
+            # Of a copy, for some transforms can be told to write into the images that they get.
+            new_images, target = apply(images.clone(), target)
+        return _laid_out_like(images, new_images.as_subclass(Tensor)), target
+
+    def _apply_with_places(self, images: Tensor, target: Any) -> tuple[Tensor, Any]:
+        places = list(self._places(target, (), images))
+        parts = [_typed(get_at(target, place)) for place in places]
+        if self.per_sample:
+            self._check_one_an_image(parts, images)
+            samples = [[Image(image), *(_sample(part, i) for part in parts)] for i, image in enumerate(images)]
+            results = [_joined(column, self.name) for column in zip(*map(self._call, samples), strict=True)]
+        else:
+            results = self._call([Image(images), *parts])
+            if len(results[0]) != len(images):
+                raise ValueError(
+                    f"{self.name} needs a transform that gives as many images as it gets, but for {len(images)} "
+                    f"got {len(results[0])}"
+                )
         for place, result in zip(places, results[1:], strict=True):
             target = set_at(target, place, _in_type_of(get_at(target, place), result))
-        return results[0].as_subclass(Tensor), target
+        return results[0], target
 
     def _apply_to_detection(self, images: Tensor, targets: Any) -> tuple[Tensor, Any]:
         typed = [set_at(entry, ("masks",), _typed(entry["masks"])) if "masks" in entry else entry for entry in targets]
@@ -114,7 +118,7 @@ class Augment(BatchTrick):
             set_at(new, ("masks",), _in_type_of(old["masks"], new["masks"])) if "masks" in old else new
             for old, new in zip(targets, entries, strict=True)
         ]
-        return result.as_subclass(Tensor), type(targets)(new_targets)
+        return result, type(targets)(new_targets)
 
     def _call(self, sample: list[Any]) -> list[Any]:
         given = sample[0] if len(sample) == 1 else sample
@@ -184,6 +188,14 @@ def _joined(results: Sequence[Tensor], name: str) -> Tensor:
 
 def _in_type_of(given: Tensor, result: Tensor) -> Tensor:
     return result if isinstance(given, TVTensor) else result.as_subclass(Tensor)
+
+
+def _laid_out_like(given: Tensor, images: Tensor) -> Tensor:
+    """Images in the memory format that they were given in; stacking and many transforms forget it."""
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        if given.is_contiguous(memory_format=memory_format) and images.ndim == given.ndim:
+            return images.contiguous(memory_format=memory_format)
+    return images
 
 
 @contextmanager

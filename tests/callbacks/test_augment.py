@@ -47,6 +47,31 @@ def test_each_image_has_its_own_draw_or_the_batch_has_one():
     assert {kind for kinds in once for kind in kinds} == {True, False}
 
 
+BOX = tv_tensors.BoundingBoxes(torch.tensor([[0.0, 0, 4, 6]]), format="XYXY", canvas_size=(H, W))
+DETECTION = [{"boxes": BOX, "labels": torch.zeros(1)} for _ in range(N)]
+
+
+@pytest.mark.parametrize("target", [LABELS, DETECTION], ids=["labels", "detection"])
+@pytest.mark.parametrize("per_sample", [True, False])
+def test_a_transform_that_works_in_place_does_not_reach_the_batch(target, per_sample):
+    images = IMAGES.clone()
+    transform = v2.Normalize([0.5] * 3, [0.2] * 3, inplace=True)
+    changed = Augment(transform, per_sample=per_sample)((images, target), rng=0)[0]
+    torch.testing.assert_close(changed, (IMAGES - 0.5) / 0.2)
+    assert torch.equal(images, IMAGES)
+
+
+@pytest.mark.parametrize("target", [LABELS, DETECTION], ids=["labels", "detection"])
+@pytest.mark.parametrize("per_sample", [True, False])
+@pytest.mark.parametrize("transform", [v2.RandomHorizontalFlip(p=1.0), v2.RandomCrop((H, W), padding=3)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_memory_format_is_kept(target, per_sample, transform, memory_format):
+    images = IMAGES.contiguous(memory_format=memory_format)
+    moved = Augment(transform, per_sample=per_sample)((images, target), rng=0)[0]
+    assert moved.is_contiguous(memory_format=memory_format)
+    assert torch.equal(moved, Augment(transform, per_sample=per_sample)((IMAGES, target), rng=0)[0])
+
+
 def test_masks_follow_their_images():
     masks = torch.randint(5, (N, H, W))
     target = {"mask": masks, "label": LABELS, "weights": torch.rand(N, 4), "deep": [masks.unsqueeze(1).float()]}

@@ -32,3 +32,8 @@ def test_example_runs(tmp_path):
 @pytest.mark.parametrize("name", TRICKS)
 def test_table_has_every_trick(name):
     assert re.search(rf"^\|.*`{name}\(", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", re.findall(r"!\[[^]]+\]\(([^)]+)\)", README))
+def test_every_picture_is_there(path):
+    assert (Path(__file__).parents[1] / path).is_file()

@@ -3,7 +3,7 @@
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import LearningRateFinder, LearningRateMonitor
+from lightning.pytorch.callbacks import LearningRateFinder, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.tuner import Tuner
 from torch.optim import lr_scheduler as schedulers
 
@@ -99,6 +99,55 @@ def test_an_exception_anywhere_leaves_nominal_rates_and_nothing_else(make_traine
         trainer.fit(module, loader(), loader(1))
     assert module.made.param_groups[0]["lr"] in (0.1, 0.05, 0.025)
     assert not hooks_of(module.made)
+    assert "lr_scheduler_step" not in vars(module)
+    assert trainer.callbacks == before
+
+
+# Those of a fit. Not on_exception: where that of an earlier callback raises, Lightning does not call the later ones'.
+HOOKS = [
+    name
+    for name in vars(pl.Callback)
+    if name.startswith(("on_", "setup", "teardown", "state_dict", "load_state_dict"))
+    and not name.startswith(("on_test", "on_predict", "on_sanity", "on_exception"))
+]
+
+
+class Neighbour(pl.Callback):
+    """Raises at one hook, if it is told to."""
+
+    def __init__(self, hook=None):
+        if hook is not None:
+            setattr(self, hook, self.fail)
+
+    def fail(self, *args, **kwargs):
+        raise KeyError("from the neighbour")
+
+    def state_dict(self):
+        return {"something": 1}
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used")
+@pytest.mark.parametrize("place", [0, 2, 3])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_exception_at_any_hook_of_another_callback(make_trainer, tmp_path, hook, place):
+    kwargs = {}
+    if "load" in hook:
+        earlier = make_trainer(callbacks=[Neighbour()])
+        earlier.fit(FailingModule("nowhere"), loader(), loader(1))
+        earlier.save_checkpoint(tmp_path / "earlier.ckpt")
+        kwargs = {"ckpt_path": tmp_path / "earlier.ckpt", "weights_only": True}
+    callbacks = [LearningRateMonitor("step"), *tricks(), ModelCheckpoint(tmp_path / "later")]
+    callbacks.insert(place, Neighbour(hook))
+    module = FailingModule("nowhere")
+    trainer = make_trainer(
+        callbacks=callbacks, max_epochs=2, logger=MemoryLogger(), num_sanity_val_steps=0, enable_checkpointing=True
+    )
+    before = list(trainer.callbacks)
+    with pytest.raises(KeyError, match="from the neighbour"):
+        trainer.fit(module, loader(), loader(1), **kwargs)
+    for optimizer in trainer.optimizers:
+        assert optimizer.param_groups[0]["lr"] in (0.1, 0.05, 0.025)
+        assert not hooks_of(optimizer)
     assert "lr_scheduler_step" not in vars(module)
     assert trainer.callbacks == before
 

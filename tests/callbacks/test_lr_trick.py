@@ -15,7 +15,15 @@ from lightning.pytorch.callbacks import BackboneFinetuning, GradientAccumulation
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
-from lightning_tricks import CosineDecay, GradualWarmup, LRTrick
+from lightning_tricks import (
+    ConstantWarmup,
+    CosineDecay,
+    GradualWarmup,
+    LinearScaling,
+    LRTrick,
+    PolynomialDecay,
+    StepDecay,
+)
 from tests.lr_recording import ManualModule, RecordingAdam, RecordingModule, RecordingSGD, loader, vectors
 
 
@@ -48,6 +56,24 @@ def test_every_order_of_the_list_gives_the_same_product(make_trainer, order):
     falling = CosineDecay(min_factor=0.1, total_steps=5)
     expected = [0.1 * factor * falling.factor(max(step - 3, 0)) for step, factor in enumerate(factors)]
     assert module.used == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("decay", "falling"),
+    [
+        (CosineDecay(), lambda step: 0.5 + 0.5 * math.cos(math.pi * max(step - 5, 0) / 7)),
+        (PolynomialDecay(power=2), lambda step: (1 - max(step - 5, 0) / 7) ** 2),
+        (StepDecay(every_epochs=1), lambda step: 0.1 ** (step // 4)),
+    ],
+)
+def test_the_whole_family_in_every_order(make_trainer, decay, falling):
+    tricks = [LinearScaling(base_batch_size=4), ConstantWarmup(0.3, steps=2), GradualWarmup(epochs=1.25), decay]
+    warming = [0.5 * (0.3 if step < 2 else 1) * min(step + 1, 5) / 5 for step in range(12)]
+    expected = [0.1 * factor * falling(step) for step, factor in enumerate(warming)]
+    for order in itertools.permutations(tricks):
+        module = RecordingModule()
+        fit(make_trainer, module, list(order), max_epochs=3)
+        assert module.used == pytest.approx(expected, abs=1e-12)
 
 
 def test_no_jump_from_the_warmup_through_the_decay_to_the_end(make_trainer):

@@ -273,6 +273,32 @@ def test_a_compiled_step_reads_the_scaled_tensor():
     assert (rate.item(), step.count) == (0.1, 3)
 
 
+@pytest.mark.filterwarnings("ignore:.*")  # torch's own, of the compiler
+def test_a_capturable_step_reads_the_scaled_tensor():
+    """On the CPU torch allows it to a compiled step alone."""
+
+    def run(set_rate, hooked):
+        rate = torch.tensor(0.1, dtype=torch.float64)
+        parameter = nn.Parameter(torch.ones(3, dtype=torch.float64))
+        optimizer = torch.optim.Adam([parameter], lr=rate, capturable=True, foreach=False)
+        if hooked:
+            attach(optimizer)
+        compiled = torch.compile(lambda: optimizer.step(), backend="eager")
+        for step in range(3):
+            set_rate(rate, step)
+            parameter.grad = torch.full_like(parameter, step - 0.5)
+            compiled()
+        assert optimizer.param_groups[0]["lr"] is rate
+        return parameter.detach(), rate.item()
+
+    by_hand, _ = run(lambda rate, step: rate.fill_(0.1 * rising(step)), hooked=False)
+    weights, rate = run(lambda rate, step: None, hooked=True)
+    plain, _ = run(lambda rate, step: None, hooked=False)
+    torch.testing.assert_close(weights, by_hand, rtol=0, atol=1e-12)
+    assert not torch.allclose(weights, plain)
+    assert rate == 0.1
+
+
 # Steps that end badly
 
 
@@ -387,6 +413,20 @@ def test_lbfgs_in_a_trainer(make_trainer):
     by_hand = run([], [0.25, 0.5, 0.75, 1.0])
     assert torch.allclose(run([GradualWarmup(steps=4)], [1.0] * 4), by_hand, atol=1e-7)
     assert not torch.allclose(run([], [1.0] * 4), by_hand, atol=1e-3)
+
+
+def test_the_rate_that_lbfgs_takes_in_a_trainer(make_trainer):
+    """It keeps the length of its step, which is the rate from its second iteration on."""
+    taken = []
+
+    class Reading(pl.Callback):
+        def on_train_batch_end(self, trainer, *args):
+            [state] = trainer.optimizers[0].state.values()
+            taken.append(state["t"])
+
+    module = RecordingModule(lambda module: torch.optim.LBFGS(module.parameters(), lr=0.1, max_iter=1))
+    make_trainer(callbacks=[GradualWarmup(steps=6), Reading()]).fit(module, loader(8))
+    assert taken[1:] == pytest.approx([0.1 * min(step + 1, 6) / 6 for step in range(1, 8)], abs=1e-12)
 
 
 class Overflowing(RecordingModule):

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
@@ -73,6 +74,9 @@ class SoftTarget(WeightedLabels):
                 )
         spread_out = [_of_shape(weight, first) for weight in weights]
         if not any(isinstance(entry, SoftTarget) for entry in labels):
+            if first.ndim == 1 and all(is_array(part) for part in (*labels, *spread_out)):
+                arrays = [[part.numpy() for part in parts] for parts in (labels, spread_out)]
+                return cls.of_arrays(*(np.stack(parts, axis=1) for parts in arrays))
             return cls(torch.stack(tuple(labels)), torch.stack(spread_out))
         parts = [as_soft(entry) for entry in labels]
         check_agreement(parts)
@@ -242,6 +246,11 @@ def _as_class_labels(target: Tensor) -> SoftTarget:
     """Like :func:`as_soft`, but refuses a SoftTarget that was cast to floating point."""
     _check_class_index(target)
     return as_soft(target)
+
+
+def is_array(tensor: Tensor) -> bool:
+    """Whether numpy can work on what the tensor holds."""
+    return type(tensor) is Tensor and tensor.device.type == "cpu" and not tensor.requires_grad
 
 
 def _check_class_index(target: Tensor) -> None:

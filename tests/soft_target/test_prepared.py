@@ -1,0 +1,90 @@
+"""What a batch of mixed labels prepares for its loss: it is used where it holds, and nowhere else."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lightning_tricks import SoftTarget
+from tests.soft_target.targets import C, expectation, make, make_logits
+
+
+class Operations(TorchDispatchMode):
+    """Notes the names of what torch carries out."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def operations_of(loss_function, *args, **kwargs):
+    with Operations() as operations:
+        loss_function(*args, **kwargs)
+    return operations.names
+
+
+def test_the_mean_loss_of_a_batch_takes_as_few_operations_as_there_can_be():
+    names = operations_of(F.cross_entropy, make_logits(7, C).detach(), make()[2])
+    assert names == ["_log_softmax", "t", "gather", "mul", "sum"]
+
+
+@pytest.mark.parametrize("share", [lambda y: y, lambda y: y.detach(), lambda y: y[:]], ids=["itself", "detach", "view"])
+def test_a_component_that_was_written_to_counts_as_it_is_now(share):
+    labels, weights, target = make()
+    logits = make_logits(7, C)
+    F.cross_entropy(logits, target)
+    written, written_weights = share(target).components[1]
+    written.fill_(0)
+    written_weights.copy_(weights[1] / 2)
+    labels, weights = zip(*target.components, strict=True)
+    losses = expectation(lambda label: F.cross_entropy(logits, label, reduction="none"), labels, weights)
+    torch.testing.assert_close(F.cross_entropy(logits, target), losses.sum() / sum(weights).sum())
+
+
+def test_an_ignored_label_is_found_beforehand():
+    target = SoftTarget.mix([torch.tensor([0, -100]), torch.tensor([1, 1])], [torch.tensor(0.75), torch.tensor(0.25)])
+    logits = make_logits(2, C)
+    log_probabilities = logits.log_softmax(1)
+    expected = -(0.75 * log_probabilities[0, 0] + 0.25 * log_probabilities[:, 1].sum()) / 1.25
+    torch.testing.assert_close(F.cross_entropy(logits, target), expected)
+
+
+def test_weights_that_sum_to_nothing_give_nan_as_in_torch():
+    target = SoftTarget.mix([torch.tensor([0, 1])] * 2, [torch.zeros(2)] * 2)
+    assert F.cross_entropy(make_logits(2, C), target).isnan()
+
+
+def test_weights_that_are_learnt_keep_their_gradient():
+    lam = torch.tensor(0.75, requires_grad=True)
+    logits = make_logits(2, C)
+    target = SoftTarget.mix([torch.tensor([0, 1]), torch.tensor([1, 2])], [lam, 1 - lam])
+    (gradient,) = torch.autograd.grad(F.cross_entropy(logits, target, reduction="sum"), lam)
+    log_probabilities = logits.log_softmax(1)
+    expected = log_probabilities[0, 1] + log_probabilities[1, 2] - log_probabilities[0, 0] - log_probabilities[1, 1]
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_labels_made_in_inference_mode_have_a_loss_there_and_outside():
+    with torch.inference_mode():
+        target = make()[2]
+        inside = F.cross_entropy(make_logits(7, C).detach(), target)
+    outside = F.cross_entropy(make_logits(7, C).detach(), target)
+    expected = F.cross_entropy(make_logits(7, C).detach(), copy.deepcopy(make()[2]))
+    torch.testing.assert_close(inside, expected)
+    torch.testing.assert_close(outside, expected)
+
+
+def test_mixing_does_not_write_to_the_labels_nor_follow_them():
+    own, partner, lam = torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([0.75, 0.5])
+    target = SoftTarget.mix([own, partner], [lam, 1 - lam])
+    before = F.cross_entropy(make_logits(2, C), target)
+    assert own._version == partner._version == lam._version == 0
+    own.fill_(2)
+    lam.fill_(0)
+    assert F.cross_entropy(make_logits(2, C), target).equal(before)

@@ -41,15 +41,16 @@ def test_the_unclipped_share_follows_the_beta_distribution(alpha):
     assert np.mean(shares) == pytest.approx(expected.mean(), abs=4 * expected.std() / len(shares) ** 0.5 + 0.002)
 
 
-def test_the_centre_is_uniform_over_the_image(monkeypatch):
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_the_centre_is_uniform_over_the_image(monkeypatch, per_sample):
     centres = []
 
     def record(share, *, centre, size):
-        centres.append(centre)
+        centres.extend(centre if per_sample else [centre])
         return cutmix_box(share, centre=centre, size=size)
 
     monkeypatch.setattr("lightning_tricks.callbacks.cutmix.cutmix_box", record)
-    draws(CutMix(), count=12_000)
+    draws(CutMix(per_sample=per_sample), count=2_400 if per_sample else 12_000)
     counts = np.zeros((H, W))
     np.add.at(counts, tuple(np.array(centres).T), 1)
     chi_square = ((counts - 50) ** 2 / 50).sum()

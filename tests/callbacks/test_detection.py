@@ -57,6 +57,8 @@ def test_mosaic_moves_boxes_with_their_images():
         expected = torch.zeros(H, W, dtype=torch.uint8)
         expected[y1:y2, x1:x2] = 1
         assert torch.equal(mask, expected)
+    assert [target["labels"].tolist() for target in new_targets[1:]] == [[20, 0, 1], [20, 0, 1, 20]]
+    assert new_targets[2]["boxes"].tolist() == [[2, 0, 6, 4], [6, 0, 9, 2], [7, 1, 11, 4], [8, 4, 12, 8]]
 
 
 def test_mosaic_drops_what_has_become_too_small():

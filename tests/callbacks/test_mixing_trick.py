@@ -129,6 +129,26 @@ def test_masks_are_cut_with_their_images(shape, dtype):
     assert torch.equal(mixed, cut(masks))
 
 
+@pytest.mark.parametrize("trick", [CutMix(), CutMix(per_sample=True), RICAP(beta=1.0)], ids=["one", "each", "RICAP"])
+@pytest.mark.parametrize("shape", [(N, H, W), (N, 1, H, W)])
+def test_each_pixel_of_a_mask_goes_where_that_of_the_image_goes(trick, shape):
+    masks = torch.arange(N * H * W).view(shape)
+    images, mixed = trick((masks.view(N, 1, H, W).float(), masks), rng=1)
+    assert torch.equal(mixed.view(N, 1, H, W).float(), images)
+    assert not torch.equal(mixed, masks)
+
+
+@pytest.mark.parametrize("shape", [(N, H, W), (N, 1, H, W)])
+def test_each_quadrant_of_a_mosaic_shows_the_mask_of_its_image(shape):
+    labels = torch.arange(N)
+    for seed in range(4):
+        images = labels.double().view(N, 1, 1, 1).expand(N, 3, H, W)
+        masks = labels.view(N, *[1] * (len(shape) - 1)).expand(shape)
+        images, mixed = Mosaic()((images, masks), rng=seed)
+        torch.testing.assert_close(images[:, :1], mixed.view(N, 1, H, W).double())
+        assert not torch.equal(mixed, masks)
+
+
 def test_masks_of_classes_become_components_when_blended():
     masks = torch.randint(3, (N, H, W))
     mixed = mix(BLEND, masks)

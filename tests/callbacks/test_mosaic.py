@@ -17,6 +17,16 @@ def test_the_centre_is_uniform_in_its_range(center_range):
     assert centres.max() <= high + 0.003
     np.testing.assert_allclose(centres.mean(0), (low + high) / 2, atol=4 * (high - low) / (12 * 2000) ** 0.5 + 1e-9)
     np.testing.assert_allclose(centres.std(0), (high - low) / 12**0.5, atol=0.01)
+    if low < high:
+        assert abs(np.corrcoef(centres.T)[0, 1]) < 4 / 2000**0.5
+
+
+def test_the_four_partners_are_drawn_independently_and_may_be_the_sample_itself():
+    rng = np.random.default_rng(0)
+    partners = np.array([Mosaic().draw(rng, torch.zeros(N, 3, H, W)).partners for _ in range(3000)])
+    for column in partners.T:
+        assert (abs(np.bincount(column, minlength=N) - 600) < 4 * (3000 * 0.2 * 0.8) ** 0.5).all()
+    assert abs(np.corrcoef(partners.T) - np.eye(4)).max() < 0.1
 
 
 def test_each_quadrant_shows_a_whole_partner():

@@ -61,6 +61,13 @@ def test_noise_depends_on_the_trick_alone():
     assert not torch.equal(RandomErasing(p=1.0, value="random")((images, None), rng=1)[0], first)
 
 
+def test_noise_is_drawn_anew_for_each_batch():
+    rng, images = np.random.default_rng(0), torch.zeros(8, 3, 16, 12)
+    whole = RandomErasing(p=1.0, scale=(1.0, 1.0), ratio=(16 / 12, 16 / 12), value="random")
+    first, second = (whole.rewrite((images, None), rng)[0][0] for _ in range(2))
+    assert abs(np.corrcoef(first.flatten(), second.flatten())[0, 1]) < 4 / first.numel() ** 0.5
+
+
 def test_noise_needs_floating_point():
     with pytest.raises(TypeError, match=r'RandomErasing needs floating-point images for value="random", but got uint8'):
         RandomErasing(value="random")((torch.zeros(2, 3, 8, 6, dtype=torch.uint8), None))

@@ -23,6 +23,7 @@ def test_the_boundary_follows_the_beta_distribution(beta):
         assert drawn.std() == pytest.approx(expected.std(), rel=0.06)
         assert drawn.min() >= 0
         assert drawn.max() <= side
+    assert abs(np.corrcoef(rows, columns)[0, 1]) < 4 / len(rows) ** 0.5
 
 
 def test_crops_lie_anywhere_in_their_partner():

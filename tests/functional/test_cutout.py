@@ -112,3 +112,9 @@ def test_memory_traffic():
     images = torch.empty(128, 3, 224, 224, device="meta")
     boxes = np.array([[[30, 40, 16, 16]]] * 128)
     assert traffic_of(lambda: cutout(images, boxes=boxes)) <= 2.4 * images.nbytes
+
+
+def test_memory_traffic_of_large_images_on_the_cpu():
+    images = torch.zeros(8, 3, 224, 224)
+    boxes = np.array([[[30, 40, 16, 16]]] * 8)
+    assert traffic_of(lambda: cutout(images, boxes=boxes)) <= 2.4 * images.nbytes

@@ -169,3 +169,10 @@ def test_memory_traffic():
     images = torch.empty(128, 3, 224, 224, device="meta")
     boxes = boxes_of(n=128, size=(224, 224))
     assert traffic_of(lambda: random_erasing(images, boxes=boxes, value=(0.1, 0.2, 0.3))) <= 2.4 * images.nbytes
+
+
+def test_memory_traffic_of_large_images_on_the_cpu():
+    images = torch.zeros(16, 3, 224, 224)
+    boxes = boxes_of(n=16, size=(224, 224))
+    assert boxes[:, 2:].all()
+    assert traffic_of(lambda: random_erasing(images, boxes=boxes, value=(0.1, 0.2, 0.3))) <= 2.4 * images.nbytes

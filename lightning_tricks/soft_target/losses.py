@@ -78,12 +78,13 @@ def _class_loss(
 
 def _prepared_mean(input: Tensor, target: SoftTarget) -> Tensor | None:
     """The mean cross-entropy of labels that were prepared for it: what small batches on the CPU take time for."""
-    if torch.compiler.is_compiling() or input.dtype != torch.float32 or input.ndim != 2 or input.device.type != "cpu":
+    prepared = None if torch.compiler.is_compiling() else target.prepared
+    if prepared is None:
         return None
-    mean_weights = target.prepared
-    if mean_weights is None or len(input) != len(mean_weights):
+    labels, mean_weights = prepared
+    if input.dtype != torch.float32 or input.ndim != 2 or input.shape[0] != labels.shape[0] or not input.is_cpu:
         return None
-    return (torch.log_softmax(input, 1).gather(1, target._labels.t()) * mean_weights).sum()
+    return (torch.log_softmax(input, 1).gather(1, labels) * mean_weights).sum()
 
 
 def _plain_class_loss(

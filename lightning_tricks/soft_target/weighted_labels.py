@@ -34,7 +34,7 @@ class WeightedLabels(Tensor):
     label_smoothing: float
     spread: Spread
     teachers: tuple[Teacher, ...]
-    _mean_weights: Tensor | None  # (N, K): −weights / their sum, where `of_arrays` could say; copies do without
+    _mean: tuple[Tensor, Tensor] | None  # see `prepared`; copies do without
 
     @staticmethod
     def __new__(
@@ -54,7 +54,7 @@ class WeightedLabels(Tensor):
         target.label_smoothing = label_smoothing
         target.spread = spread
         target.teachers = teachers
-        target._mean_weights = None
+        target._mean = None
         return target
 
     @classmethod
@@ -67,18 +67,19 @@ class WeightedLabels(Tensor):
             labels: integers, contiguous (N, K); not written to from here on.
             weights: float32, likewise.
         """
-        target = cls(torch.from_numpy(labels).t(), torch.from_numpy(weights).t())
+        picks = torch.from_numpy(labels)
+        target = cls(picks.t(), torch.from_numpy(weights).t())
         total = weights.sum()
         if labels.dtype == np.int64 and total > 0 and labels.min() >= 0 and not torch.is_inference_mode_enabled():
-            target._mean_weights = torch.from_numpy(weights / -total)
+            target._mean = picks, torch.from_numpy(weights / -total)
         return target
 
     @property
-    def prepared(self) -> Tensor | None:
-        """−weights / their sum, (N, K), if known, no label is negative, and nobody has written to a component since."""
-        if self._mean_weights is None or self._labels._version or self._weights._version:
+    def prepared(self) -> tuple[Tensor, Tensor] | None:
+        """Labels and −weights / their sum, both (N, K), where known, no label is negative, and none was written to."""
+        if self._mean is None or self._labels._version or self._weights._version:
             return None
-        return self._mean_weights
+        return self._mean
 
     @property
     def components(self) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from jsonargparse import ArgumentParser
 
+import lightning_tricks
 from lightning_tricks import BatchTrick, SoftTarget
 from tests.plain import PlainModule, image_loader
 from tests.registry import BATCH_TRICKS, LABEL_TRICKS, MIXING_TRICKS
@@ -276,6 +277,12 @@ def test_three_dimensional_images_are_refused_by_all_but_mixup(make):
         return
     with pytest.raises(ValueError, match=rf"{trick.name} needs images of shape \(N, C, H, W\)"):
         trick((IMAGES[:, 0], LABELS), rng=0)
+
+
+def test_every_public_batch_trick_is_in_the_registry():
+    public = {name: getattr(lightning_tricks, name) for name in lightning_tricks.__all__}
+    tricks = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, BatchTrick)}
+    assert {make().name for make in EVERY_TRICK.values()} == tricks - {"BatchTrick"}
 
 
 def test_image_loader_and_the_registry_are_what_the_checks_suppose():

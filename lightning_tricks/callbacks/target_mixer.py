@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.tv_tensors import TVTensor, wrap
 
 from lightning_tricks.callbacks.batch_fields import describe, set_at
+from lightning_tricks.functional.pairing import partner_slices
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import is_array, is_class_index
 from lightning_tricks.soft_target.ways_out import check_range
@@ -35,10 +36,9 @@ class TargetMixer:
         count = max(len(params.shifts), params.components)
         drawn = len(params.shifts) if mixing else 0
         self.shifts = [*params.shifts[:drawn], *[0] * (count - drawn)]
-        weights = np.zeros((count, self.n), np.float32)
+        self.weights = np.zeros((self.n, count), np.float32)
         for k, weight in enumerate(params.weights if mixing else [1.0]):
-            weights[k] = weight
-        self.weights = torch.from_numpy(weights)  # (K, N)
+            self.weights[:, k] = weight
 
     def __call__(self, target: Any) -> Any:
         """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
@@ -76,12 +76,16 @@ class TargetMixer:
         return [target.roll(-shift, 0) if shift else target for shift in self.shifts]
 
     def _weights_beside(self, target: Tensor) -> Tensor:
-        return self.weights.to(target.device, non_blocking=True)
+        return torch.from_numpy(self.weights.T).to(target.device, non_blocking=True)
 
     def _soft_labels(self, target: Tensor) -> SoftTarget:
         if target.ndim == 1 and is_class_index(target) and is_array(target):  # the commonest, and at once
-            rows = (np.arange(self.n)[:, None] + self.shifts) % self.n
-            return SoftTarget.of_arrays(target.numpy()[rows], self.weights.numpy().T.copy())
+            given = target.numpy()
+            labels = np.empty(self.weights.shape, given.dtype)
+            for k, shift in enumerate(self.shifts):
+                for own, partner in partner_slices(self.n, shift):
+                    labels[own, k] = given[partner]
+            return SoftTarget.of_arrays(labels, self.weights.copy())
         partners, weights = self._partners(target), self._weights_beside(target)
         return SoftTarget.mix(partners, weights.unbind())
 

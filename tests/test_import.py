@@ -23,6 +23,31 @@ def test_they_are_loaded_when_they_are_asked_for(name):
     assert f"lightning_tricks.{package}" in loaded_by(f"import lightning_tricks; lightning_tricks.{name}")
 
 
+IMPORTERS = """
+import builtins
+plain, importers = builtins.__import__, []
+
+def noting(name, globals=None, *rest, **kwargs):
+    if name.partition(".")[0] in ("matplotlib", "rich", "sklearn"):
+        importers.append((globals or {}).get("__name__") or "")
+    return plain(name, globals, *rest, **kwargs)
+
+builtins.__import__ = noting
+%s
+print(*importers)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "wanted"), [("import lightning_tricks", False), ("import lightning_tricks.cli.table", True)]
+)
+def test_the_package_itself_asks_for_no_extra(statement, wanted):
+    """Who asks, not what is loaded: Lightning and torchmetrics load rich and matplotlib where they are installed."""
+    code = [sys.executable, "-c", IMPORTERS % statement]
+    importers = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()
+    assert any(name.startswith("lightning_tricks") for name in importers) is wanted
+
+
 def test_every_public_name_is_there_and_listed():
     for name in lightning_tricks.__all__:
         assert getattr(lightning_tricks, name).__name__ == name

@@ -15,7 +15,7 @@ from benchmarks.machine import machine
 from benchmarks.turns import times_in_turns
 from lightning_tricks import SoftTarget
 
-ROUNDS = 300
+ROUNDS = 1000
 
 
 def forward_and_backward(logits, target):

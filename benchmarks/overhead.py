@@ -1,8 +1,9 @@
 """What the tricks cost beside their arithmetic: microseconds a training step, and seconds of import.
 
 ``python -m benchmarks.overhead`` prints three tables: a step of a tiny module with tricks in the callback list (whose
-batch of 2×1×2×2 leaves no arithmetic to speak of), a step of a ResNet-18 at 64 pixels, and the import. What is compared
-takes turns in one process (each import has a fresh one); the figures are medians.
+batch of 2×1×2×2 leaves no arithmetic to speak of) or with Mixup written into its ``training_step``, a step of a
+ResNet-18 at 64 pixels, and the import. What is compared takes turns in one process (each import has a fresh one); the
+figures are medians.
 """
 
 import argparse
@@ -14,11 +15,13 @@ import warnings
 from statistics import median
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.models import resnet18
+from torchvision.transforms import v2
 
 from benchmarks.machine import machine
 from lightning_tricks import (
@@ -62,6 +65,29 @@ class Module(pl.LightningModule):
         return DataLoader([self.batch] * self.steps, batch_size=None)
 
 
+class MixupAsPublished(Module):
+    """The module with the paper's own Mixup written into it, and the two losses that it asks for."""
+
+    def training_step(self, batch, batch_idx):
+        images, target = batch
+        lam = np.random.beta(0.2, 0.2)
+        partner = torch.randperm(len(images))
+        logits = self.net(lam * images + (1 - lam) * images[partner])
+        return lam * F.cross_entropy(logits, target) + (1 - lam) * F.cross_entropy(logits, target[partner])
+
+
+class MixupOfTorchvision(Module):
+    """The module with torchvision's transform written into it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.mixup = v2.MixUp(alpha=0.2, num_classes=2)
+
+    def training_step(self, batch, batch_idx):
+        images, target = self.mixup(*batch)
+        return F.cross_entropy(self.net(images), target)
+
+
 class Clock(pl.Callback):
     """Notes when each batch begins."""
 
@@ -84,12 +110,14 @@ def step_seconds(make_module, tricks):
     return median(gaps[len(gaps) // 10 :])
 
 
-def interleaved(make_module, lists, rounds):
-    """The median over the rounds for each list of tricks; all lists take turns within a round."""
-    times = {name: [] for name in lists}
+def interleaved(make_module, lists, rounds, others=()):
+    """The median over the rounds for each list of tricks and each other module; all take turns within a round."""
+    contenders = {name: (make_module, tricks) for name, tricks in lists.items()}
+    contenders |= {name: (make_other, []) for name, make_other in others}
+    times = {name: [] for name in contenders}
     for _ in range(rounds):
-        for name, tricks in lists.items():
-            times[name].append(step_seconds(make_module, tricks))
+        for name, contender in contenders.items():
+            times[name].append(step_seconds(*contender))
     return {name: median(values) for name, values in times.items()}
 
 
@@ -105,14 +133,21 @@ def tiny(rounds):
     lists |= {f"{count} batch tricks": BATCH_TRICKS[:count] for count in (1, 2, 5)}
     lists |= {type(make()).__name__: [make] for make in BATCH_TRICKS[1:]}
     lists |= {f"{count} LR tricks": LR_TRICKS[:count] for count in (1, 3)}
-    times = interleaved(lambda: Module(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), batch, 400), lists, rounds)
+
+    def maker(kind):
+        return lambda: kind(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), batch, 400)
+
+    others = [
+        ("Mixup as published, in training_step", maker(MixupAsPublished)),
+        ("torchvision's MixUp, in training_step", maker(MixupOfTorchvision)),
+    ]
+    times = interleaved(maker(Module), lists, rounds, others)
     base = times["no trick"]
     rows = [("no trick", f"{base * 1e6:7.0f} µs a step")]
     for name, seconds in times.items():
         if name != "no trick":
-            rows.append(
-                (name, f"{(seconds - base) * 1e6:+7.0f} µs, {(seconds - base) / len(lists[name]) * 1e6:4.0f} each")
-            )
+            more = (seconds - base) * 1e6
+            rows.append((name, f"{more:+7.0f} µs, {more / len(lists.get(name, [0])):4.0f} each"))
     table("A step of a tiny module", rows)
 
 

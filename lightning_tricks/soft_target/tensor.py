@@ -178,8 +178,9 @@ class SoftTarget(WeightedLabels):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """The policy: what is known to be right is done, all else is refused."""
-        kwargs = dict(kwargs or {})
+        kwargs = kwargs or {}
         if not args and "input" in kwargs:  # `torch.flatten(input=y)`
+            kwargs = dict(kwargs)
             args = (kwargs.pop("input"),)
         handler = HANDLERS.get(func)
         error = None

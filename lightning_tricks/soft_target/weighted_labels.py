@@ -6,7 +6,7 @@ import copy
 import functools
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,24 @@ Teacher = tuple[float, float, bool]  # temperature, weight, kl
 Context = tuple[float, Spread, tuple[Teacher, ...]]
 
 
+class Prepared(NamedTuple):
+    """What the mean loss of a small batch on the CPU needs.
+
+    Attributes:
+        n: number of samples.
+        highest: the highest label; one that is negative counts as higher than all.
+        labels: int64 (N·K,).
+        rows: int64 (N·K,), the sample that each label belongs to.
+        mean_weights: float32 (N·K,), −weights / their sum.
+    """
+
+    n: int
+    highest: int
+    labels: Tensor
+    rows: Tensor
+    mean_weights: Tensor
+
+
 class WeightedLabels(Tensor):
     """A tensor without a storage of its own, that holds K labels and weights for each position.
 
@@ -34,7 +52,7 @@ class WeightedLabels(Tensor):
     label_smoothing: float
     spread: Spread
     teachers: tuple[Teacher, ...]
-    _mean: tuple[Tensor, Tensor] | None  # see `prepared`; copies do without
+    _prepared: Prepared | None  # copies do without
 
     @staticmethod
     def __new__(
@@ -54,7 +72,7 @@ class WeightedLabels(Tensor):
         target.label_smoothing = label_smoothing
         target.spread = spread
         target.teachers = teachers
-        target._mean = None
+        target._prepared = None
         return target
 
     @classmethod
@@ -67,19 +85,23 @@ class WeightedLabels(Tensor):
             labels: integers, contiguous (N, K); not written to from here on.
             weights: float32, likewise.
         """
-        picks = torch.from_numpy(labels)
-        target = cls(picks.t(), torch.from_numpy(weights).t())
-        total = weights.sum()
-        if labels.dtype == np.int64 and total > 0 and labels.min() >= 0 and not torch.is_inference_mode_enabled():
-            target._mean = picks, torch.from_numpy(weights / -total)
+        flat = torch.from_numpy(labels.reshape(-1))
+        target = cls(flat.view(labels.shape).t(), torch.from_numpy(weights).t())
+        if 0 < labels.size <= _SMALL and labels.dtype == np.int64 and not torch.is_inference_mode_enabled():
+            total = np.add.reduce(weights, axis=None)
+            if total > 0:
+                rows = np.arange(len(labels)).repeat(labels.shape[1])
+                highest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
+                mean_weights = (weights / -total).reshape(-1)
+                target._prepared = Prepared(
+                    len(labels), highest, flat, torch.from_numpy(rows), torch.from_numpy(mean_weights)
+                )
         return target
 
     @property
-    def prepared(self) -> tuple[Tensor, Tensor] | None:
-        """Labels and −weights / their sum, both (N, K), where known, no label is negative, and none was written to."""
-        if self._mean is None or self._labels._version or self._weights._version:
-            return None
-        return self._mean
+    def prepared(self) -> Prepared | None:
+        """What stands ready for the mean loss, if anything does and no component has been written to."""
+        return None if self._prepared is None or self._labels._version or self._weights._version else self._prepared
 
     @property
     def components(self) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -135,6 +157,9 @@ class WeightedLabels(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
         return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
+
+
+_SMALL = 2**15  # labels: up to here a float32 dot product is as exact as torch's sum
 
 
 @functools.cache

@@ -85,17 +85,13 @@ class WeightedLabels(Tensor):
             labels: integers, contiguous (N, K); not written to from here on.
             weights: float32, likewise.
         """
-        flat = torch.from_numpy(labels.reshape(-1))
-        target = cls(flat.view(labels.shape).t(), torch.from_numpy(weights).t())
+        target = cls(torch.from_numpy(labels.T), torch.from_numpy(weights.T))
         if 0 < labels.size <= _SMALL and labels.dtype == np.int64 and not torch.is_inference_mode_enabled():
             total = np.add.reduce(weights, axis=None)
             if total > 0:
-                rows = np.arange(len(labels)).repeat(labels.shape[1])
                 highest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
-                mean_weights = (weights / -total).reshape(-1)
-                target._prepared = Prepared(
-                    len(labels), highest, flat, torch.from_numpy(rows), torch.from_numpy(mean_weights)
-                )
+                rows = (labels.reshape(-1), _rows(*labels.shape), (weights / -total).reshape(-1))
+                target._prepared = Prepared(len(labels), highest, *map(torch.from_numpy, rows))
         return target
 
     @property
@@ -160,6 +156,12 @@ class WeightedLabels(Tensor):
 
 
 _SMALL = 2**15  # labels: up to here a float32 dot product is as exact as torch's sum
+
+
+@functools.lru_cache(maxsize=8)
+def _rows(n: int, k: int) -> np.ndarray:
+    """The number of the sample to which each of N·K labels belongs; a training run has one batch size, or two."""
+    return np.arange(n).repeat(k)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import TVTensor, wrap
+from torchvision.tv_tensors import BoundingBoxes, TVTensor, wrap
 
 from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.functional.pairing import partner_slices
@@ -52,6 +52,11 @@ class TargetMixer:
         if target.ndim == 0 or len(target) != self.n:
             raise ValueError(
                 f"{self.trick.name} needs one target for each of its {self.n} images, but got {describe(target)}"
+            )
+        if isinstance(target, BoundingBoxes) and self.trick.cuts:
+            raise TypeError(
+                f"{self.trick.name} needs boxes in detection targets, one dictionary an image, but got "
+                f"{describe(target)} in one BoundingBoxes, whose average is no box of the mixed image"
             )
         if isinstance(target, TVTensor):
             mixed = self._mix(target.as_subclass(Tensor))

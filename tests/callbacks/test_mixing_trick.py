@@ -342,3 +342,11 @@ def test_masks_of_bools_cannot_be_blended():
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         Mixup(**arguments)
+
+
+@pytest.mark.parametrize("trick", [CutMix(), RICAP(), Mosaic()], ids=lambda trick: trick.name)
+@pytest.mark.parametrize("nest", [lambda boxes: boxes, lambda boxes: {"box": boxes}], ids=["bare", "in a dict"])
+def test_boxes_outside_detection_targets_are_not_averaged_over_patches(trick, nest):
+    boxes = tv_tensors.BoundingBoxes(torch.ones(N, 4), format="XYXY", canvas_size=(6, 8))
+    with pytest.raises(TypeError, match=rf"{trick.name} needs boxes in detection targets.* but got float32\[4, 4\]"):
+        trick((torch.rand(N, 3, 6, 8), nest(boxes)), rng=0)

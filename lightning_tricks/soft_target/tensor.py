@@ -250,8 +250,10 @@ def _as_class_labels(target: Tensor) -> SoftTarget:
 
 
 def is_array(tensor: Tensor) -> bool:
-    """Whether numpy can work on what the tensor holds."""
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and not tensor.requires_grad
+    """Whether numpy can work on what the tensor holds: not where torch compiles, or transforms the function around."""
+    if type(tensor) is not Tensor or tensor.device.type != "cpu" or tensor.requires_grad:
+        return False
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
 
 
 def _check_class_index(target: Tensor) -> None:

@@ -102,6 +102,7 @@ class WeightedLabels(Tensor):
     @property
     def components(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """The K pairs (labels, weights), views of what the losses use; the weights are float32."""
+        self._prepared = None  # whoever holds a view may write to it, also where no version counts
         return tuple(zip(self._labels.unbind(0), self._weights.unbind(0), strict=True))
 
     @property

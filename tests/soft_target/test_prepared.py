@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lightning_tricks import SoftTarget
+from lightning_tricks import Mixup, SoftTarget, soft_cross_entropy
 from tests.soft_target.targets import C, expectation, make, make_logits
 
 
@@ -45,6 +45,48 @@ def test_a_component_that_was_written_to_counts_as_it_is_now(share):
     labels, weights = zip(*target.components, strict=True)
     losses = expectation(lambda label: F.cross_entropy(logits, label, reduction="none"), labels, weights)
     torch.testing.assert_close(F.cross_entropy(logits, target), losses.sum() / sum(weights).sum())
+
+
+def test_a_component_that_was_written_to_as_an_array_counts_as_it_is_now():
+    labels, weights, target = make()
+    logits = make_logits(7, C)
+    target.components[1][1].numpy()[:] /= 2
+    weights = [weights[0], weights[1] / 2, *weights[2:]]
+    losses = expectation(lambda label: F.cross_entropy(logits, label, reduction="none"), labels, weights)
+    torch.testing.assert_close(F.cross_entropy(logits, target), losses.sum() / sum(weights).sum())
+
+
+@pytest.mark.parametrize("mixed", ["by hand", "by Mixup"])
+def test_labels_may_be_mixed_inside_a_functional_transform(mixed):
+    labels, weights, _ = make()
+    logits = make_logits(7, C).detach()
+
+    def pair(logits):
+        if mixed == "by Mixup":
+            return Mixup(alpha=1.0)((logits, labels[0]), rng=0)
+        return logits, SoftTarget.mix(labels, weights)
+
+    def loss(logits):
+        return F.cross_entropy(*pair(logits))
+
+    def reference(logits):
+        scores, target = pair(logits)
+        return -(target.probabilities(C) * scores.log_softmax(1)).sum(1).mean()
+
+    jacobian = torch.autograd.functional.jacobian(reference, logits)
+    torch.testing.assert_close(torch.func.grad(loss)(logits), jacobian)
+    torch.testing.assert_close(torch.func.jacrev(loss)(logits), jacobian)
+    hessian = torch.autograd.functional.hessian(reference, logits)
+    torch.testing.assert_close(torch.func.jacrev(torch.func.jacrev(loss))(logits), hessian)
+
+
+def test_labels_may_be_mixed_inside_vmap():
+    labels, weights, _ = make()
+    logits = torch.stack([make_logits(7, C).detach(), 2 * make_logits(7, C).detach()])
+    got = torch.vmap(lambda z, a: F.cross_entropy(z, SoftTarget.mix([a, *labels[1:]], weights)))(
+        logits, torch.stack([labels[0]] * 2)
+    )
+    torch.testing.assert_close(got, torch.stack([soft_cross_entropy(z, labels, weights) for z in logits]))
 
 
 def test_an_ignored_label_is_found_beforehand():

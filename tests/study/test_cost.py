@@ -1,3 +1,4 @@
+import mmap
 import time
 
 import pytest
@@ -5,6 +6,12 @@ import torch
 
 from lightning_tricks.study import cost
 from lightning_tricks.study.cost import Cost
+
+
+def occupy_240_mb():
+    """Occupies memory for a moment that no earlier test can have left behind: malloc may hand out what it has kept."""
+    with mmap.mmap(-1, 240_000_000) as block:
+        block.write(bytes(240_000_000))
 
 
 def test_time_is_that_of_the_block():
@@ -17,7 +24,7 @@ def test_memory_is_the_peak_and_starts_anew():
     with Cost() as small:
         pass
     with Cost() as large:
-        torch.ones(60_000_000)  # 240 MB, gone at once
+        occupy_240_mb()
     with Cost() as after:
         pass
     if after.peak_memory is None:
@@ -38,7 +45,7 @@ def test_memory_that_cannot_be_measured_is_none(tmp_path, monkeypatch):
 @pytest.mark.skipif(not cost._STATUS.exists(), reason="the peak is read from Linux's /proc")
 def test_a_peak_that_is_not_the_blocks_own_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "_CLEAR", tmp_path / "takes the 5 and does nothing")
-    torch.ones(60_000_000)
+    occupy_240_mb()
     with Cost() as measured:
         pass
     assert measured.peak_memory is None

@@ -86,9 +86,10 @@ class WeightedLabels(Tensor):
             weights: float32, likewise.
         """
         target = cls(torch.from_numpy(labels.T), torch.from_numpy(weights.T))
-        if 0 < labels.size <= _SMALL and labels.dtype == np.int64 and not torch.is_inference_mode_enabled():
+        is_small_mixture = 1 < labels.shape[1] <= labels.size <= _SMALL
+        if is_small_mixture and labels.dtype == np.int64 and not torch.is_inference_mode_enabled():
             total = np.add.reduce(weights, axis=None)
-            if total > 0:
+            if 0 < total < np.inf:
                 highest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
                 rows = (labels.reshape(-1), _rows(*labels.shape), (weights / -total).reshape(-1))
                 target._prepared = Prepared(len(labels), highest, *map(torch.from_numpy, rows))
@@ -97,7 +98,9 @@ class WeightedLabels(Tensor):
     @property
     def prepared(self) -> Prepared | None:
         """What stands ready for the mean loss, if anything does and no component has been written to."""
-        return None if self._prepared is None or self._labels._version or self._weights._version else self._prepared
+        if self._prepared is None or self._labels._version or self._weights._version or self.label_smoothing:
+            return None
+        return self._prepared
 
     @property
     def components(self) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -102,6 +102,26 @@ def test_weights_that_sum_to_nothing_give_nan_as_in_torch():
     assert F.cross_entropy(make_logits(2, C), target).isnan()
 
 
+def test_weights_that_are_not_finite_give_nan_without_a_warning():
+    target = SoftTarget.mix([torch.tensor([0, 1])] * 2, [torch.tensor(torch.inf), torch.tensor(0.0)])
+    assert F.cross_entropy(make_logits(2, C), target).isnan()
+
+
+def test_smoothing_that_is_set_afterwards_counts():
+    target = make()[2]
+    logits = make_logits(7, C)
+    expected = F.cross_entropy(logits, SoftTarget.smooth(make()[2], 0.1))
+    target.label_smoothing = 0.1
+    torch.testing.assert_close(F.cross_entropy(logits, target), expected)
+
+
+def test_a_single_component_is_the_hard_label():
+    labels = torch.tensor([0, 1])
+    logits = make_logits(2, C)
+    target = SoftTarget.mix([labels], [torch.ones(2)])
+    assert F.cross_entropy(logits, target).equal(F.cross_entropy(logits, labels))
+
+
 def test_weights_that_are_learnt_keep_their_gradient():
     lam = torch.tensor(0.75, requires_grad=True)
     logits = make_logits(2, C)

@@ -25,13 +25,14 @@ from lightning_tricks.functional.losses import distillation_loss, soft_cross_ent
 from lightning_tricks.metrics import MixedAccuracy
 from lightning_tricks.mixins.distillation import DistillationMixin
 from lightning_tricks.mixins.label_smoothing import LabelSmoothingMixin
+from lightning_tricks.optim.adabound import AdaBound
+from lightning_tricks.optim.param_groups import weight_decay_groups
+from lightning_tricks.optim.zero_gamma import zero_gamma
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 if TYPE_CHECKING:
-    from lightning_tricks import optim as optim
     from lightning_tricks import plots as plots
     from lightning_tricks import study as study
-    from lightning_tricks.optim import AdaBound, weight_decay_groups, zero_gamma
     from lightning_tricks.plots import BatchPreview, plot_lr, preview
     from lightning_tricks.study.ablation import Ablation
     from lightning_tricks.study.arm import Arm
@@ -76,16 +77,13 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# What a training with a trick in its list does not need, a third of the package: imported when it is first asked for.
+# A third of the package, which a training that uses a trick does not need: imported when it is first asked for.
 _LATER = {
-    "AdaBound": "lightning_tricks.optim",
     "Ablation": "lightning_tricks.study",
     "Arm": "lightning_tricks.study",
     "BatchPreview": "lightning_tricks.plots",
     "plot_lr": "lightning_tricks.plots",
     "preview": "lightning_tricks.plots",
-    "weight_decay_groups": "lightning_tricks.optim",
-    "zero_gamma": "lightning_tricks.optim",
 }
 
 
@@ -100,4 +98,4 @@ if not TYPE_CHECKING:  # which would take every misspelt name for one of these
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "optim", "plots", "study"})
+    return sorted({*globals(), *__all__, "plots", "study"})

@@ -54,3 +54,13 @@ def test_every_public_name_is_there_and_listed():
     assert set(lightning_tricks.__all__) <= set(dir(lightning_tricks))
     with pytest.raises(AttributeError, match="no attribute 'Mixupp'"):
         _ = lightning_tricks.Mixupp
+
+
+def test_lightning_cli_knows_adabound_by_its_short_name():
+    code = (
+        "import lightning_tricks; from lightning.pytorch.cli import LightningCLI; "
+        "from lightning.pytorch.demos.boring_classes import BoringModel; "
+        "print(LightningCLI(BoringModel, run=False, args=['--optimizer=AdaBound']).config.optimizer.class_path)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip().startswith("lightning_tricks."), run.stderr

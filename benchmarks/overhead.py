@@ -110,10 +110,8 @@ def step_seconds(make_module, tricks):
     return median(gaps[len(gaps) // 10 :])
 
 
-def interleaved(make_module, lists, rounds, others=()):
-    """The median over the rounds for each list of tricks and each other module; all take turns within a round."""
-    contenders = {name: (make_module, tricks) for name, tricks in lists.items()}
-    contenders |= {name: (make_other, []) for name, make_other in others}
+def interleaved(contenders, rounds):
+    """The median over the rounds for each pair (makes a module, tricks); all take turns within a round."""
     times = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -129,25 +127,23 @@ def table(title, rows):
 
 def tiny(rounds):
     batch = (torch.rand(2, 1, 2, 2), torch.tensor([0, 1]))
-    lists = {"no trick": [], "a callback that does nothing": [pl.Callback]}
-    lists |= {f"{count} batch tricks": BATCH_TRICKS[:count] for count in (1, 2, 5)}
-    lists |= {type(make()).__name__: [make] for make in BATCH_TRICKS[1:]}
-    lists |= {f"{count} LR tricks": LR_TRICKS[:count] for count in (1, 3)}
 
     def maker(kind):
         return lambda: kind(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), batch, 400)
 
-    others = [
-        ("Mixup as published, in training_step", maker(MixupAsPublished)),
-        ("torchvision's MixUp, in training_step", maker(MixupOfTorchvision)),
-    ]
-    times = interleaved(maker(Module), lists, rounds, others)
-    base = times["no trick"]
+    lists = {"no trick": [], "a callback that does nothing": [pl.Callback]}
+    lists |= {f"{count} batch tricks": BATCH_TRICKS[:count] for count in (1, 2, 5)}
+    lists |= {type(make()).__name__: [make] for make in BATCH_TRICKS[1:]}
+    lists |= {f"{count} LR tricks": LR_TRICKS[:count] for count in (1, 3)}
+    contenders = {name: (maker(Module), tricks) for name, tricks in lists.items()}
+    contenders["Mixup as published, in training_step"] = (maker(MixupAsPublished), [])
+    contenders["torchvision's MixUp, in training_step"] = (maker(MixupOfTorchvision), [])
+    times = interleaved(contenders, rounds)
+    base = times.pop("no trick")
     rows = [("no trick", f"{base * 1e6:7.0f} µs a step")]
     for name, seconds in times.items():
-        if name != "no trick":
-            more = (seconds - base) * 1e6
-            rows.append((name, f"{more:+7.0f} µs, {more / len(lists.get(name, [0])):4.0f} each"))
+        more, (_, tricks) = (seconds - base) * 1e6, contenders[name]
+        rows.append((name, f"{more:+7.0f} µs, {more / (len(tricks) or 1):4.0f} each"))
     table("A step of a tiny module", rows)
 
 
@@ -155,7 +151,10 @@ def resnet(rounds, steps=12):
     batch = (torch.rand(32, 3, 64, 64), torch.arange(32) % 10)
     lists = {"no trick": [], "Mixup, GradualWarmup, CosineDecay": [Mixup, *LR_TRICKS[:2]]}
     lists["5 batch tricks, 2 LR tricks"] = [*BATCH_TRICKS[:5], *LR_TRICKS[:2]]
-    times = interleaved(lambda: Module(resnet18(num_classes=10), batch, steps), lists, rounds)
+    contenders = {
+        name: (lambda: Module(resnet18(num_classes=10), batch, steps), tricks) for name, tricks in lists.items()
+    }
+    times = interleaved(contenders, rounds)
     base = times["no trick"]
     rows = [
         (name, f"{seconds * 1e3:7.1f} ms a step, {100 * (seconds / base - 1):+.1f}%") for name, seconds in times.items()

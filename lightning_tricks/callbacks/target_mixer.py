@@ -13,7 +13,8 @@ from torchvision.tv_tensors import BoundingBoxes, TVTensor, wrap
 from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.functional.pairing import partner_slices
 from lightning_tricks.soft_target import SoftTarget
-from lightning_tricks.soft_target.tensor import is_array, is_class_index
+from lightning_tricks.soft_target.prepared import is_array
+from lightning_tricks.soft_target.tensor import is_class_index
 from lightning_tricks.soft_target.ways_out import check_range
 
 if TYPE_CHECKING:

@@ -20,31 +20,8 @@ from lightning_tricks.functional.soft_nll import (
     uniform_share,
 )
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.prepared import computes_at_once
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
-
-
-def _cross_entropy(
-    func: Callable[..., Any],
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    ignore_index: int = -100,
-    reduce: bool | None = None,
-    reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-) -> Any:
-    """``F.cross_entropy``; the mean over labels that stand ready for it is what small batches on the CPU feel."""
-    plain = weight is None and size_average is None and reduce is None and not label_smoothing
-    if plain and ignore_index < 0 and reduction == "mean" and not torch.compiler.is_compiling():
-        prepared = target.prepared if type(target) is SoftTarget else None
-        if prepared is not None and input.is_cpu and input.dtype == torch.float32:
-            num_classes = input.shape[-1] if input.shape else 0
-            fits = input.shape == (prepared.n, num_classes) and prepared.highest < num_classes
-            if fits and not torch._C._functorch.is_functorch_wrapped_tensor(input):  # these know no `take`
-                places = torch.add(prepared.labels, prepared.rows, alpha=num_classes)
-                return torch.log_softmax(input, 1).take(places).dot(prepared.mean_weights)
-    return _class_loss(func, input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
 
 
 def _class_loss(
@@ -63,6 +40,11 @@ def _class_loss(
         return NotImplemented
     if size_average is not None or reduce is not None:
         raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
+    plain = func is F.cross_entropy and weight is None and not label_smoothing and not target.label_smoothing
+    if plain and reduction == "mean" and ignore_index < 0 and computes_at_once() and target._prepared is not None:
+        loss = target._prepared.mean_loss(input)
+        if loss is not None:
+            return loss
     if not is_class_index(target._labels):
         raise refusal(func.__name__, f"needs integer labels, not {target.dtype},")
     if label_smoothing and target.label_smoothing:
@@ -171,7 +153,7 @@ def _l1_loss_was_weighted() -> bool:
     return False
 
 
-HANDLERS.update({F.cross_entropy: _cross_entropy, F.nll_loss: _class_loss})
+HANDLERS.update(dict.fromkeys((F.cross_entropy, F.nll_loss), _class_loss))
 HANDLERS.update(
     dict.fromkeys(
         (

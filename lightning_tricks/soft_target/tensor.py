@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 from lightning_tricks.functional.losses import teacher_log_probabilities
 from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.prepared import is_array
 from lightning_tricks.soft_target.torchmetrics_stack import inside_torchmetrics
 from lightning_tricks.soft_target.weighted_labels import WeightedLabels
 
@@ -247,13 +248,6 @@ def _as_class_labels(target: Tensor) -> SoftTarget:
     """Like :func:`as_soft`, but refuses a SoftTarget that was cast to floating point."""
     _check_class_index(target)
     return as_soft(target)
-
-
-def is_array(tensor: Tensor) -> bool:
-    """Whether numpy can work on what the tensor holds: not where torch compiles, or transforms the function around."""
-    if type(tensor) is not Tensor or tensor.device.type != "cpu" or tensor.requires_grad:
-        return False
-    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is None
 
 
 def _check_class_index(target: Tensor) -> None:

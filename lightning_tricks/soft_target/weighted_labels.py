@@ -6,7 +6,7 @@ import copy
 import functools
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,30 +14,13 @@ from torch import Tensor
 
 from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError
+from lightning_tricks.soft_target.prepared import Prepared, prepare
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 Teacher = tuple[float, float, bool]  # temperature, weight, kl
 Context = tuple[float, Spread, tuple[Teacher, ...]]
-
-
-class Prepared(NamedTuple):
-    """What the mean loss of a small batch on the CPU needs.
-
-    Attributes:
-        n: number of samples.
-        highest: the highest label; one that is negative counts as higher than all.
-        labels: int64 (N·K,).
-        rows: int64 (N·K,), the sample that each label belongs to.
-        mean_weights: float32 (N·K,), −weights / their sum.
-    """
-
-    n: int
-    highest: int
-    labels: Tensor
-    rows: Tensor
-    mean_weights: Tensor
 
 
 class WeightedLabels(Tensor):
@@ -77,36 +60,20 @@ class WeightedLabels(Tensor):
 
     @classmethod
     def of_arrays(cls, labels: np.ndarray, weights: np.ndarray) -> Self:
-        """Wraps the labels and weights of a batch on the CPU, and does beforehand what the mean loss will need.
-
-        There a small operation of torch takes longer than the sums of a whole batch in numpy.
+        """Wraps the labels of a batch on the CPU, made ready for their mean loss; see :func:`prepare`.
 
         Args:
-            labels: integers, contiguous (N, K); not written to from here on.
-            weights: float32, likewise.
+            labels: integers (N, K); not written to from here on.
+            weights: float32 (N, K), likewise.
         """
         target = cls(torch.from_numpy(labels.T), torch.from_numpy(weights.T))
-        is_small_mixture = 1 < labels.shape[1] <= labels.size <= _SMALL
-        if is_small_mixture and labels.dtype == np.int64 and not torch.is_inference_mode_enabled():
-            total = np.add.reduce(weights, axis=None)
-            if 0 < total < np.inf:
-                highest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
-                rows = (labels.reshape(-1), _rows(*labels.shape), (weights / -total).reshape(-1))
-                target._prepared = Prepared(len(labels), highest, *map(torch.from_numpy, rows))
+        target._prepared = prepare(labels, weights)
         return target
 
     @property
-    def prepared(self) -> Prepared | None:
-        """What stands ready for the mean loss, if anything does and no component has been written to."""
-        if self._prepared is None or self._labels._version or self._weights._version or self.label_smoothing:
-            return None
-        return self._prepared
-
-    @property
     def components(self) -> tuple[tuple[Tensor, Tensor], ...]:
-        """The K pairs (labels, weights), views of what the losses use; the weights are float32."""
-        self._prepared = None  # whoever holds a view may write to it, also where no version counts
-        return tuple(zip(self._labels.unbind(0), self._weights.unbind(0), strict=True))
+        """The K pairs (labels, weights), copies of what the losses use; the weights are float32."""
+        return tuple(zip(self._labels.clone().unbind(0), self._weights.clone().unbind(0), strict=True))
 
     @property
     def hard(self) -> Tensor:
@@ -157,15 +124,6 @@ class WeightedLabels(Tensor):
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
         return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
-
-
-_SMALL = 2**15  # labels: up to here a float32 dot product is as exact as torch's sum
-
-
-@functools.lru_cache(maxsize=8)
-def _rows(n: int, k: int) -> np.ndarray:
-    """The number of the sample to which each of N·K labels belongs; a training run has one batch size, or two."""
-    return np.arange(n).repeat(k)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_tricks import Mixup, SoftTarget, soft_cross_entropy
-from tests.soft_target.targets import C, expectation, make, make_logits
+from tests.soft_target.targets import C, assert_same_components, expectation, make, make_logits
 
 
 class Operations(TorchDispatchMode):
@@ -34,26 +34,26 @@ def test_the_mean_loss_of_a_batch_takes_as_few_operations_as_there_can_be():
     assert names == ["add", "_log_softmax", "take", "dot"]
 
 
-@pytest.mark.parametrize("share", [lambda y: y, lambda y: y.detach(), lambda y: y[:]], ids=["itself", "detach", "view"])
-def test_a_component_that_was_written_to_counts_as_it_is_now(share):
-    labels, weights, target = make()
+@pytest.mark.parametrize(
+    "write", [lambda part: part.fill_(0), lambda part: part.numpy().fill(0)], ids=["torch", "numpy"]
+)
+def test_what_is_written_to_the_components_does_not_reach_the_labels(write):
+    target = make()[2]
     logits = make_logits(7, C)
-    F.cross_entropy(logits, target)
-    written, written_weights = share(target).components[1]
-    written.fill_(0)
-    written_weights.copy_(weights[1] / 2)
-    labels, weights = zip(*target.components, strict=True)
-    losses = expectation(lambda label: F.cross_entropy(logits, label, reduction="none"), labels, weights)
-    torch.testing.assert_close(F.cross_entropy(logits, target), losses.sum() / sum(weights).sum())
+    before = F.cross_entropy(logits, target)
+    for labels, weights in (*target.components, *target.detach().components, *copy.copy(target).components):
+        write(labels)
+        write(weights)
+    assert F.cross_entropy(logits, target).equal(before)
+    assert_same_components(target, *make()[:2])
 
 
-def test_a_component_that_was_written_to_as_an_array_counts_as_it_is_now():
-    labels, weights, target = make()
-    logits = make_logits(7, C)
-    target.components[1][1].numpy()[:] /= 2
-    weights = [weights[0], weights[1] / 2, *weights[2:]]
-    losses = expectation(lambda label: F.cross_entropy(logits, label, reduction="none"), labels, weights)
-    torch.testing.assert_close(F.cross_entropy(logits, target), losses.sum() / sum(weights).sum())
+@pytest.mark.parametrize("labels", [torch._neg_view(torch.tensor([0, -1])), torch.tensor([0, 1]).expand(2)])
+def test_labels_that_are_views_are_mixed_too(labels):
+    target = SoftTarget.mix([labels, torch.tensor([1, 2])], [torch.tensor(0.75), torch.tensor(0.25)])
+    assert_same_components(
+        target, [torch.tensor([0, 1]), torch.tensor([1, 2])], [torch.full((2,), 0.75), torch.full((2,), 0.25)]
+    )
 
 
 @pytest.mark.parametrize("mixed", ["by hand", "by Mixup"])

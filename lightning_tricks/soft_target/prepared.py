@@ -63,8 +63,11 @@ def prepare(labels: np.ndarray, weights: np.ndarray) -> Prepared | None:
     if not 0 < total < np.inf:
         return None
     highest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
-    flat = (labels.reshape(-1), _rows(*labels.shape), (weights / -total).reshape(-1))
-    return Prepared(len(labels), highest, *map(torch.from_numpy, flat))
+    rows = _rows(*labels.shape)
+    # In torch's memory, which is aligned as `dot` likes it: elsewhere its last bit depends on where a tensor lies.
+    mean_weights = torch.empty(labels.size, dtype=torch.float32, device="cpu")
+    np.divide(weights, -total, out=mean_weights.numpy().reshape(weights.shape))
+    return Prepared(len(labels), highest, torch.from_numpy(labels.reshape(-1)), torch.from_numpy(rows), mean_weights)
 
 
 def is_array(tensor: Tensor) -> bool:

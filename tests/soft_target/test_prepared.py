@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,6 +88,26 @@ def test_labels_may_be_mixed_inside_vmap():
         logits, torch.stack([labels[0]] * 2)
     )
     torch.testing.assert_close(got, torch.stack([soft_cross_entropy(z, labels, weights) for z in logits]))
+
+
+def test_no_bit_of_the_loss_depends_on_where_the_tensors_lie_in_memory():
+    generator = torch.Generator().manual_seed(0)
+    logits, lam = torch.randn(100, C, generator=generator), torch.rand(100, generator=generator)
+    labels = torch.randint(C, (2, 100), generator=generator).unbind(0)
+    losses, kept = set(), []
+    for i in range(100):
+        own, partner, weight, scores = (_moved(tensor, i % 17) for tensor in (*labels, lam, logits))
+        target = SoftTarget.mix([own, partner], [weight, 1 - weight])
+        losses.add(F.cross_entropy(scores, target).item())
+        # What `dot` may rely on: its last bit depends on it, and the other factor is torch's own result.
+        assert target._prepared.mean_weights.data_ptr() % 64 == 0
+        kept += [target, bytearray(16 * i + 1), np.empty(i)]  # so that what follows lies elsewhere
+    assert len(losses) == 1
+
+
+def _moved(tensor, places):
+    """A copy of the tensor that begins so many places after where torch would have it."""
+    return torch.empty(tensor.numel() + places, dtype=tensor.dtype)[places:].view(tensor.shape).copy_(tensor)
 
 
 def test_an_ignored_label_is_found_beforehand():

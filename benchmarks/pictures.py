@@ -26,9 +26,9 @@ from lightning_tricks import (
     RandomErasing,
     plot_lr,
 )
-from lightning_tricks.callbacks.batch_run import in_order
+from lightning_tricks.engine.batch_run import in_order
+from lightning_tricks.plots._preview import draw_rows, each_alone
 from lightning_tricks.plots.figure import pixels
-from lightning_tricks.plots.preview import draw_rows, each_alone
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 NAMES = ["temple", "dahlia", "lake", "petals"]

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 import lightning_tricks as lt
-from lightning_tricks.callbacks.batch_fields import describe
+from lightning_tricks.engine.fields import describe
 from tests.plain import PlainModule, image_loader
 
 NOT_A_NUMBER = [None, "1", True, [1.0], 1j, object()]

@@ -46,8 +46,8 @@ def test_what_is_undefined_is_found():
 
 def test_public_names_are_those_of_every_subpackage():
     names = set(PUBLIC)
-    assert {"lightning_tricks.callbacks.mixup.Mixup", "lightning_tricks.functional.mixup.mixup"} < names
-    assert {"lightning_tricks.study.statistics.holm", "lightning_tricks.study.recipes.config_path"} < names
+    assert {"lightning_tricks.callbacks.mixup.Mixup", "lightning_tricks.functional.mixup"} < names
+    assert {"lightning_tricks.study.statistics.holm", "lightning_tricks.recipes.config_path"} < names
 
 
 @pytest.mark.parametrize("name", PUBLIC)

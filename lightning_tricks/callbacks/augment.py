@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, Image, Mask, TVTensor, wrap
 
-from lightning_tricks.callbacks.batch_fields import Path, describe, get_at, is_detection, set_at
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.engine.fields import Path, describe, get_at, is_detection, set_at
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
 

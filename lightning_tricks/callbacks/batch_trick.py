@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.tv_tensors import TVTensor, wrap
 
-from lightning_tricks.callbacks.batch_fields import (
+from lightning_tricks.engine.batch_run import BatchHooks
+from lightning_tricks.engine.fields import (
     INPUT_NAMES,
     TARGET_NAMES,
     Key,
@@ -25,8 +26,7 @@ from lightning_tricks.callbacks.batch_fields import (
     is_only_images,
     set_at,
 )
-from lightning_tricks.callbacks.batch_run import BatchHooks
-from lightning_tricks.callbacks.randomness import FreeGenerator
+from lightning_tricks.engine.randomness import FreeGenerator
 from lightning_tricks.functional.checks import check_integer, check_number
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
+from lightning_tricks.functional._cutmix import cutmix, cutmix_box
 from lightning_tricks.functional.checks import check_flag, check_number
-from lightning_tricks.functional.cutmix import cutmix, cutmix_box
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.functional._cutout import cutout, cutout_boxes, hole_side
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
-from lightning_tricks.functional.cutout import cutout, cutout_boxes, hole_side
 from lightning_tricks.functional.erasing import check_fits
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lightning_tricks.callbacks.batch_fields import describe
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick, no_autocast
-from lightning_tricks.callbacks.frozen_teacher import FrozenTeacher, Output
+from lightning_tricks.engine.fields import describe
+from lightning_tricks.engine.teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import as_soft, is_class_index

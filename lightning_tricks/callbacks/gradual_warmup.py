@@ -7,8 +7,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
-from lightning_tricks.callbacks.method_patch import MethodPatch, remove_patches
 from lightning_tricks.callbacks.warmup import Warmup
+from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
 from lightning_tricks.functional.checks import check_flag, check_number
 from lightning_tricks.functional.lr import gradual_warmup
 

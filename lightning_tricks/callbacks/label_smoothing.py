@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe, set_at
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.engine.fields import describe, set_at
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.functional.soft_nll import Spread
 from lightning_tricks.soft_target import SoftTarget

@@ -7,10 +7,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch import Callback
 
-from lightning_tricks.callbacks.checkpoint_entry import read_entry, write_entry
-from lightning_tricks.callbacks.lr_driver import LRDriver
-from lightning_tricks.callbacks.one_trainer import check_free
-from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
+from lightning_tricks.engine.lr_run import LRDriver
+from lightning_tricks.engine.run_length import RunLength
+from lightning_tricks.engine.shared_run import check_free
 
 
 class LRTrick(Callback, ABC):

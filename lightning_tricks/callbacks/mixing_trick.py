@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import is_detection
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
-from lightning_tricks.callbacks.detection import rows_of
-from lightning_tricks.callbacks.target_mixer import TargetMixer
+from lightning_tricks.engine.detection import rows_of
+from lightning_tricks.engine.fields import is_detection
+from lightning_tricks.engine.targets import TargetMixer
 from lightning_tricks.functional.checks import check_choice, check_integer
 
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe
-from lightning_tricks.callbacks.detection import join_rows, rows_of
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
+from lightning_tricks.engine.detection import join_rows, rows_of
+from lightning_tricks.engine.fields import describe
+from lightning_tricks.functional._mixup import mixup
 from lightning_tricks.functional.checks import check_flag, check_number
-from lightning_tricks.functional.mixup import mixup
 
 
 class MixupParams(PairParams):

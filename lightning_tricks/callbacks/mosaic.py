@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe
-from lightning_tricks.callbacks.detection import check_movable, mosaic_target, rows_of
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.engine.detection import check_movable, mosaic_target, rows_of
+from lightning_tricks.engine.fields import describe
+from lightning_tricks.functional._mosaic import mosaic, mosaic_weights
 from lightning_tricks.functional.checks import check_number
-from lightning_tricks.functional.mosaic import mosaic, mosaic_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

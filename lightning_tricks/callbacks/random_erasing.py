@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.engine.fields import describe
+from lightning_tricks.functional._random_erasing import random_erasing, random_erasing_boxes
 from lightning_tricks.functional.checks import check_choice, check_fill, check_number
 from lightning_tricks.functional.erasing import check_fits
-from lightning_tricks.functional.random_erasing import random_erasing, random_erasing_boxes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

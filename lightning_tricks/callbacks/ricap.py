@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.functional._ricap import ricap, ricap_weights
 from lightning_tricks.functional.checks import check_number
 from lightning_tricks.functional.quadrants import quadrants
-from lightning_tricks.functional.ricap import ricap, ricap_weights
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.decay import Decay
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
 from lightning_tricks.functional.lr import step_decay
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
 
 

@@ -8,8 +8,8 @@ from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.cli.arms import TRICKS, make_callbacks, parse_tricks
-from lightning_tricks.cli.data_choice import choose_data
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
+from lightning_tricks.data.choose import choose_data
 from lightning_tricks.plots import plot_lr, preview
 
 

@@ -1,7 +1,11 @@
 """Pure tensor and number functions, one file a trick; nothing here imports Lightning."""
 
-from lightning_tricks.functional.cutmix import cutmix, cutmix_box
-from lightning_tricks.functional.cutout import cutout, cutout_boxes
+from lightning_tricks.functional._cutmix import cutmix, cutmix_box
+from lightning_tricks.functional._cutout import cutout, cutout_boxes
+from lightning_tricks.functional._mixup import mixup
+from lightning_tricks.functional._mosaic import mosaic, mosaic_boxes, mosaic_weights
+from lightning_tricks.functional._random_erasing import random_erasing, random_erasing_boxes
+from lightning_tricks.functional._ricap import ricap, ricap_weights
 from lightning_tricks.functional.losses import distillation_loss, soft_cross_entropy
 from lightning_tricks.functional.lr import (
     constant_warmup,
@@ -11,10 +15,6 @@ from lightning_tricks.functional.lr import (
     polynomial_decay,
     step_decay,
 )
-from lightning_tricks.functional.mixup import mixup
-from lightning_tricks.functional.mosaic import mosaic, mosaic_boxes, mosaic_weights
-from lightning_tricks.functional.random_erasing import random_erasing, random_erasing_boxes
-from lightning_tricks.functional.ricap import ricap, ricap_weights
 
 __all__ = [
     "constant_warmup",

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.functional.box_mask import box_mask, checked_boxes
+from lightning_tricks.functional._boxes import box_mask, checked_boxes
 
 
 def erase(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequence[float] | Tensor, trick: str) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_tricks.callbacks.frozen_teacher import FrozenTeacher, Output
+from lightning_tricks.engine.teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.functional.losses import distillation_terms, teacher_log_probabilities
 from lightning_tricks.functional.soft_nll import reduce_loss, result_dtype

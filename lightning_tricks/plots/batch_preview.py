@@ -9,13 +9,13 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lightning_tricks.callbacks.batch_run import BatchRun
 from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.engine.batch_run import BatchRun
 from lightning_tricks.functional.checks import check_integer
+from lightning_tricks.plots._preview import Row, draw_rows, margin_of
 from lightning_tricks.plots.captions import ClassNames, check_class_names
 from lightning_tricks.plots.figure import new_figure, pixels
 from lightning_tricks.plots.pixel_range import PixelRange, Statistic
-from lightning_tricks.plots.preview import Row, draw_rows, margin_of
 
 _TAG = "batch_preview"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import is_detection
+from lightning_tricks.engine.fields import is_detection
 from lightning_tricks.soft_target import SoftTarget
 
 ClassNames = Sequence[str] | Mapping[int, str]

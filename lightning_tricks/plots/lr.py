@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback
 
-from lightning_tricks.callbacks.lr_driver import prepare
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.callbacks.run_length import RunLength
+from lightning_tricks.engine.lr_run import prepare
+from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
 from lightning_tricks.plots.checks import check_callbacks
 from lightning_tricks.plots.figure import new_figure

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import describe
+from lightning_tricks.engine.fields import describe
 from lightning_tricks.functional.checks import check_number
 
 Statistic = float | Sequence[float]

@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_map_only
 from lightning_tricks.functional.losses import teacher_log_probabilities
 from lightning_tricks.functional.soft_nll import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.metrics_stack import inside_torchmetrics
 from lightning_tricks.soft_target.prepared import is_array
-from lightning_tricks.soft_target.torchmetrics_stack import inside_torchmetrics
-from lightning_tricks.soft_target.weighted_labels import WeightedLabels
+from lightning_tricks.soft_target.state import WeightedLabels
 
 HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Torch function → handler(function, *args, **kwargs), which returns NotImplemented where it does not apply."""

@@ -1,6 +1,6 @@
 """The question "which of these tricks helps on my data?", and statistics that answer it honestly."""
 
-from lightning_tricks.study import recipes
+from lightning_tricks import recipes
 from lightning_tricks.study.ablation import Ablation
 from lightning_tricks.study.arm import Arm
 from lightning_tricks.study.comparison import Comparison, compare

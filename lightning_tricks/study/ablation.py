@@ -64,8 +64,8 @@ class Ablation:
 
     Example:
         >>> from lightning_tricks import Arm, Mixup
-        >>> from lightning_tricks.cli.classifier import Classifier
-        >>> from lightning_tricks.cli.digits import DigitsDataModule
+        >>> from lightning_tricks.models.classifier import Classifier
+        >>> from lightning_tricks.data.digits import DigitsDataModule
         >>> arms = {"mixup": Arm(lambda: [Mixup()])}
         >>> study = Ablation(Classifier, DigitsDataModule, arms, num_seeds=2, max_epochs=1)
         >>> [(row.arm, row.verdict) for row in study.run().rows]

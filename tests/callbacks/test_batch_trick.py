@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from lightning_tricks import Augment, BatchTrick, Cutout, Mixup
 from lightning_tricks.callbacks.batch_trick import BatchParams
-from lightning_tricks.callbacks.method_patch import MethodPatch
+from lightning_tricks.engine.method_patch import MethodPatch
 from tests.plain import PlainModule, image_loader
 
 

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from lightning_tricks import ConstantWarmup, CosineDecay, GradualWarmup, PolynomialDecay
-from tests.callbacks.test_lr_monitor import MemoryLogger
+from tests.engine.test_lr_monitor import MemoryLogger
 from tests.lr_recording import ManualModule, RecordingModule, RecordingSGD, loader, vectors
 
 

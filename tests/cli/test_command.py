@@ -8,9 +8,9 @@ import lightning_tricks.cli as cli
 from lightning_tricks.cli import command
 from lightning_tricks.cli.arms import DEFAULT_TRICKS
 from lightning_tricks.cli.command import SUBCOMMANDS, run_command
-from lightning_tricks.cli.image_folder import ImageFolderDataModule
 from lightning_tricks.cli.trainer_command import STAGES
-from tests.cli.image_files import write_images
+from lightning_tricks.data.image_folder import ImageFolderDataModule
+from tests.data.image_files import write_images
 
 
 @pytest.fixture

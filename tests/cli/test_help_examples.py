@@ -10,7 +10,7 @@ import pytest
 from lightning_tricks.cli.command import SUBCOMMANDS, run_command
 from lightning_tricks.cli.trainer_command import STAGES
 from tests.cli.finished_runs import trainings  # noqa: F401 - a fixture
-from tests.cli.image_files import write_images
+from tests.data.image_files import write_images
 
 
 def help_of(name, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from lightning_tricks.cli import preview_command
 from lightning_tricks.cli.arms import TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
-from tests.cli.image_files import CLASSES, write_images
+from tests.data.image_files import CLASSES, write_images
 
 
 def run(text):

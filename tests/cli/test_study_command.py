@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
+from lightning_tricks import recipes
 from lightning_tricks.cli import study_command
 from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.trainer_options import trainer_options
-from lightning_tricks.study import recipes
 from tests.cli.finished_runs import trainings  # noqa: F401 - a fixture
-from tests.cli.image_files import write_images
+from tests.data.image_files import write_images
 
 REPORT = {"table.csv", "runs.csv", "differences.png", "report.html"}
 

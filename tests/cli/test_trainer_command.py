@@ -11,10 +11,10 @@ from torchmetrics.functional import accuracy
 import lightning_tricks
 from lightning_tricks.cli import trainer_command
 from lightning_tricks.cli.arms import TRICKS
-from lightning_tricks.cli.classifier import Classifier
 from lightning_tricks.cli.command import run_command
-from lightning_tricks.cli.digits import DigitsDataModule
-from tests.cli.image_files import write_images
+from lightning_tricks.data.digits import DigitsDataModule
+from lightning_tricks.models.classifier import Classifier
+from tests.data.image_files import write_images
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1}
 
@@ -84,7 +84,7 @@ def test_a_module_of_the_users_own(run):
         "fit",
         trainer={"fast_dev_run": 1},
         model={"class_path": "tests.plain.PlainModule", "init_args": {"num_classes": 10}},
-        data={"class_path": "tests.cli.colour_data.ColourData"},
+        data={"class_path": "tests.data.colour_data.ColourData"},
     )
     assert type(trainer.lightning_module).__name__ == "PlainModule"
 
@@ -150,7 +150,7 @@ def test_a_configuration_is_not_written_over(run, tmp_path, capsys):
 
 
 OWN = """
-from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.models.classifier import Classifier
 
 class Net(Classifier):
     def __init__(self, *, fails=None, **kwargs):

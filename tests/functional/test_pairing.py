@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_tricks.functional.pairing import partner_slices
+from lightning_tricks.functional._pairing import partner_slices
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7])

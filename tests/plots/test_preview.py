@@ -23,7 +23,7 @@ from lightning_tricks import (
     SoftTarget,
     preview,
 )
-from lightning_tricks.callbacks.randomness import BatchRandomness
+from lightning_tricks.engine.randomness import BatchRandomness
 from lightning_tricks.plots.figure import pixels
 
 NAMES = ["cat", "dog", "cow"]

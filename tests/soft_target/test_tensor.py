@@ -236,16 +236,16 @@ def test_the_hash_for_the_compilers_cache_knows_what_the_graph_depends_on():
 
 
 def test_the_hash_knows_the_source_since_the_compilers_cache_outlives_it(monkeypatch):
-    from lightning_tricks.soft_target import weighted_labels
+    from lightning_tricks.soft_target import state
 
     _, _, target = make()
     before = target._stable_hash_for_caching()
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "soft_nll.py"))
-    weighted_labels._source_digest.cache_clear()
+    state._source_digest.cache_clear()
     assert target._stable_hash_for_caching() != before
     monkeypatch.undo()
-    weighted_labels._source_digest.cache_clear()
+    state._source_digest.cache_clear()
     assert target._stable_hash_for_caching() == before
 
 

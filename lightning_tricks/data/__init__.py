@@ -1,0 +1,1 @@
+"""Data modules: the digits, CIFAR and folders of images."""

@@ -1,0 +1,1 @@
+"""What Lightning has to be taught; knows no trick by name."""

@@ -1,0 +1,1 @@
+"""The classifier that the command trains, and its backbones."""

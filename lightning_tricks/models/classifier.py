@@ -1,0 +1,95 @@
+"""The command's module: an image classifier, written as if no trick existed."""
+
+from typing import Literal
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torchmetrics import Accuracy
+
+from lightning_tricks.functional.checks import check_choice, check_integer, check_number
+from lightning_tricks.models.backbones import TINY, build_model
+from lightning_tricks.optim._zero_gamma import zero_gamma as zero_last_scales
+from lightning_tricks.optim.adabound import AdaBound
+from lightning_tricks.optim.param_groups import weight_decay_groups
+
+_ADABOUND_SHARE = 0.01  # of the final rate, as the defaults 1e-3 and 0.1 of its authors have it
+
+
+class Classifier(pl.LightningModule):
+    """Trains a net by cross-entropy; logs ``train_acc``, ``val_acc`` and ``test_acc``.
+
+    Args:
+        model: ``tiny``, or the name of a classification model of torchvision.
+        num_classes: number of classes, at least 2.
+        in_channels: channels of the images.
+        image_size: height and width of the images in pixels.
+        lr: learning rate of the optimizer, above 0, constant. AdaBound takes it as the rate that it ends with, and
+            begins with a hundredth.
+        weight_decay: of the optimizer, at least 0.
+        optimizer: ``sgd``, with Nesterov momentum 0.9, or ``adabound``.
+        bias_decay: whether biases and the parameters of normalisations are decayed too.
+        zero_gamma: whether residual blocks begin as the identity.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if an argument is out of its range, there is no such model or optimizer, the model cannot take
+            images of this size, or ``zero_gamma`` finds no residual block.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = TINY,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        image_size: int = 8,
+        lr: float = 0.05,
+        weight_decay: float = 5e-4,
+        optimizer: Literal["sgd", "adabound"] = "sgd",
+        bias_decay: bool = True,
+        zero_gamma: bool = False,
+    ) -> None:
+        super().__init__()
+        num_classes = check_integer("Classifier", "num_classes", num_classes, low=2)
+        self.lr = check_number("Classifier", "lr", lr, above=0)
+        self.weight_decay = check_number("Classifier", "weight_decay", weight_decay, low=0)
+        self.optimizer = check_choice("Classifier", "optimizer", optimizer, ("sgd", "adabound"))
+        self.bias_decay = bias_decay
+        self.net = build_model(model, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+        if zero_gamma:
+            zero_last_scales(self.net)
+        self.train_acc = Accuracy("multiclass", num_classes=num_classes)
+        self.val_acc = Accuracy("multiclass", num_classes=num_classes)
+        self.test_acc = Accuracy("multiclass", num_classes=num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits of shape (N, num_classes) for images of shape (N, in_channels, H, W)."""
+        return self.net(x)
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """The cross-entropy; logs ``train_acc``."""
+        x, y = batch
+        logits = self(x)
+        self.train_acc(logits, y)
+        self.log("train_acc", self.train_acc, on_step=False, on_epoch=True)
+        return F.cross_entropy(logits, y)
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        """Logs ``val_acc``."""
+        x, y = batch
+        self.val_acc(self(x), y)
+        self.log("val_acc", self.val_acc)
+
+    def test_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> None:
+        """Logs ``test_acc``."""
+        x, y = batch
+        self.test_acc(self(x), y)
+        self.log("test_acc", self.test_acc)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer, at a constant rate."""
+        groups = self.parameters() if self.bias_decay else weight_decay_groups(self, self.weight_decay)
+        if self.optimizer == "adabound":
+            return AdaBound(groups, lr=_ADABOUND_SHARE * self.lr, final_lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(groups, lr=self.lr, momentum=0.9, nesterov=True, weight_decay=self.weight_decay)

@@ -1,0 +1,215 @@
+"""A batch before and after the tricks, as a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback
+from torch import Tensor
+
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.random_choice import RandomChoice
+from lightning_tricks.engine.batch_run import in_order
+from lightning_tricks.engine.fields import describe, find_input, find_target, get_at, is_detection
+from lightning_tricks.engine.randomness import BatchRandomness
+from lightning_tricks.functional.checks import check_integer
+from lightning_tricks.plots.captions import (
+    ClassNames,
+    check_class_names,
+    drawn_for_batch,
+    drawn_for_image,
+    label_captions,
+    name_of,
+    wrap,
+)
+from lightning_tricks.plots.checks import check_callbacks
+from lightning_tricks.plots.figure import new_figure
+from lightning_tricks.plots.pixel_range import PixelRange, Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_CELL, _GAP, _LINE, _MARGIN = 1.55, 0.1, 0.15, 2.2  # inches
+_CHARACTERS = 26  # that fit under an image
+
+
+@dataclasses.dataclass
+class Row:
+    """One row of pictures.
+
+    Attributes:
+        beside: lines for the margin: what was done to the batch, and what was drawn for it.
+        batch: the batch.
+        trick: a trick that knows where its images are, if there is one.
+        drawn: what tricks have drawn, of which each picture gets what is its own.
+    """
+
+    beside: Sequence[str]
+    batch: Any
+    trick: Any = None
+    drawn: Sequence[Any] = ()
+
+
+def preview(
+    callbacks: Sequence[Callback],
+    batch: Any,
+    *,
+    rng: np.random.Generator | int = 0,
+    max_images: int = 6,
+    mean: Statistic | None = None,
+    std: Statistic | None = None,
+    class_names: ClassNames | None = None,
+) -> Figure:
+    """Draws a batch, what each batch trick alone makes of it, and what all make of it in the order of the list.
+
+    Under each image stand its labels with their weights, beside each row what was drawn for the batch (λ, a box), and
+    under an image what was drawn for it alone. Boxes of detection batches are drawn on their images. A trick draws the
+    same alone and among the others, and the same as for the first batch of a run with this seed on one device;
+    ``start_epoch`` and ``stop_epoch`` mean nothing here, ``p`` does.
+
+    Bytes are shown as they are. Floating-point images are un-normalised with ``mean`` and ``std``, or else scaled so
+    that the least value of the images shown is black and the greatest white; the figure says which.
+
+    Args:
+        callbacks: the callbacks of the run; those that change no batch are left out (for learning rates there is
+            :func:`~lightning_tricks.plot_lr`). They are not changed.
+        batch: as ``training_step`` would receive it, with images (N, 1 or 3, H, W); it is not written to.
+        rng: the run's seed, 0 or more, or a numpy generator to draw one from. A trick's own ``seed`` goes before it.
+        max_images: how many images are shown, the first of the batch, at least 1; all of them are mixed.
+        mean: what was subtracted from the images when they were normalised: a number, or one a channel.
+        std: what they were divided by, above 0.
+        class_names: a list of names, or a mapping from labels to names.
+
+    Returns:
+        A new figure with a row of axes for each row of pictures. It belongs to no window; ``savefig`` writes it.
+
+    Raises:
+        TypeError: an argument has the wrong type, or a trick cannot take the batch.
+        ValueError: an argument is out of its range, images are not found or cannot be shown, a class has no name.
+        ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
+
+    Example:
+        >>> import torch
+        >>> from lightning_tricks import CutMix, Mixup
+        >>> figure = preview([Mixup(alpha=1.0), CutMix()], (torch.rand(4, 3, 8, 6), torch.arange(4)))
+        >>> [axes.get_ylabel().split()[0] for axes in figure.axes[::4]]
+        ['original', 'Mixup', 'CutMix', 'Mixup,']
+    """
+    check_callbacks("preview", callbacks)
+    if isinstance(rng, np.random.Generator):
+        seed = int(rng.integers(2**63))
+    else:
+        seed = check_integer("preview", "rng", rng, low=0)
+    tricks = in_order([callback for callback in callbacks if isinstance(callback, BatchTrick)], seed=seed, rank=0)
+    rows = each_alone(tricks, batch)
+    if len(tricks) > 1:
+        new = batch
+        for trick, randomness in tricks:
+            new, _ = trick.rewrite(new, randomness.at(0))
+        rows.append(Row([", ".join(trick.name for trick, _ in tricks) + " in this order"], new, tricks[0][0]))
+    return draw_rows("preview", rows, max_images=max_images, mean=mean, std=std, class_names=class_names)
+
+
+def each_alone(tricks: Sequence[tuple[Any, BatchRandomness]], batch: Any) -> list[Row]:
+    """Returns a row of the originals, and one of what each trick alone makes of them."""
+    rows = [Row(["original"], batch, tricks[0][0] if tricks else None)]
+    for trick, randomness in tricks:
+        new, params = trick.rewrite(batch, randomness.at(0))
+        rows.append(Row(margin_of(trick, params), new, trick, [params]))
+    return rows
+
+
+def margin_of(trick: Any, params: Any) -> list[str]:
+    """Returns a trick's name, which of its parts was chosen, whether it did anything, and what holds for the batch."""
+    name = trick.name
+    if isinstance(trick, RandomChoice) and type(params) is not BatchParams:
+        name += f" → {type(params).__name__.removesuffix('Params')}"
+    return [name if params.active else f"{name} (left this batch alone)", *drawn_for_batch(params)]
+
+
+def draw_rows(
+    owner: str,
+    rows: Sequence[Row],
+    *,
+    max_images: int,
+    mean: Statistic | None,
+    std: Statistic | None,
+    class_names: ClassNames | None,
+) -> Figure:
+    """Draws rows of pictures, the first ``max_images`` of each batch; see :func:`preview` for the arguments."""
+    check_integer(owner, "max_images", max_images, low=1)
+    check_class_names(owner, class_names)
+    colours_of = PixelRange(owner, mean=mean, std=std)
+    images, targets = zip(*(_images_and_target(owner, row, max_images) for row in rows), strict=True)
+    colours = [colours_of(part) for part in images]
+    count = len(colours[0])
+    if count == 0:
+        raise ValueError(f"{owner} needs a batch with images, but got {describe(images[0])}")
+    captions = [
+        [_lines_under(row.drawn, caption, i) for i, caption in enumerate(texts)]
+        for row, texts in (
+            (row, label_captions(target, count=count, class_names=class_names))
+            for row, target in zip(rows, targets, strict=True)
+        )
+    ]
+    heights = [_CELL * part.shape[1] / part.shape[2] for part in colours]  # of the pictures, without their captions
+    lines = sum(max(text.count("\n") + 1 for text in texts) for texts in captions)
+    size = (_MARGIN + (_CELL + _GAP) * count, 0.5 + sum(heights) + _LINE * lines + _GAP * len(rows))
+    figure = new_figure(owner, size=size)
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axes_row, row, part, texts, target in zip(grid, rows, colours, captions, targets, strict=True):
+        for i, axes in enumerate(axes_row):
+            axes.imshow(part[i], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.set_xlabel(texts[i], fontsize=7.5)
+            if is_detection(target):
+                _draw_boxes(axes, target[i], class_names)
+        beside = [part for line in row.beside for part in textwrap.wrap(line, _CHARACTERS)]
+        axes_row[0].set_ylabel("\n".join(beside), rotation=0, ha="right", va="center", fontsize=8)
+    note = f"{str(images[0].dtype).removeprefix('torch.')} images; {colours_of.note}"
+    figure.supxlabel("\n".join(textwrap.wrap(note, int(14 * size[0]))), fontsize=8)
+    return figure
+
+
+def _images_and_target(owner: str, row: Row, max_images: int) -> tuple[Tensor, Any]:
+    """The first images of the batch, and its target, from where the trick finds them."""
+    trick = row.trick
+    while isinstance(trick, RandomChoice):  # the keys are its parts'
+        trick = trick.tricks[0]
+    input_key = getattr(trick, "input_key", None)
+    target_key = getattr(trick, "target_key", None)
+    input_key = find_input(row.batch) if input_key is None else input_key
+    target_key = find_target(row.batch) if target_key is None else target_key
+    if input_key is None:
+        raise ValueError(f"{owner} needs to know where the images are, but got {describe(row.batch)}")
+    images = get_at(row.batch, input_key)
+    if isinstance(images, (list, tuple)):
+        images = torch.stack([image.as_subclass(Tensor) for image in images])
+    if not isinstance(images, Tensor):
+        raise TypeError(f"{owner} needs images as one tensor, but got {describe(images)}")
+    return images.as_subclass(Tensor)[:max_images], None if target_key is None else get_at(row.batch, target_key)
+
+
+def _lines_under(drawn: Sequence[Any], caption: str, i: int) -> str:
+    beneath = [line for params in drawn for line in drawn_for_image(params, i)]
+    return "\n".join([*wrap(caption, _CHARACTERS), *beneath])
+
+
+def _draw_boxes(axes: Axes, target: Mapping[str, Any], class_names: ClassNames | None) -> None:
+    from matplotlib.patches import Rectangle
+
+    labels = target["labels"].tolist() if "labels" in target else []
+    for k, (left, top, right, bottom) in enumerate(target["boxes"].tolist()):
+        for colour, width in (("black", 2.5), ("#e69f00", 1.2)):  # seen on dark and on light
+            axes.add_patch(
+                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=colour, lw=width)
+            )
+        if labels:
+            box = {"facecolor": "black", "pad": 0.8, "linewidth": 0}
+            axes.text(left, top, name_of(labels[k], class_names), fontsize=6, color="#e69f00", va="top", bbox=box)

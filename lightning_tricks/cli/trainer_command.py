@@ -11,9 +11,9 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import lightning_tricks  # noqa: F401 - a class that is imported can be given by its name alone
-from lightning_tricks.data import cifar, image_folder  # noqa: F401 - likewise
 from lightning_tricks.cli.config_errors import ConfigError, instantiation_error, parsing_error
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
+from lightning_tricks.data import cifar, image_folder  # noqa: F401 - likewise
 from lightning_tricks.data.base import DataError
 from lightning_tricks.data.digits import DigitsDataModule
 from lightning_tricks.models.classifier import Classifier

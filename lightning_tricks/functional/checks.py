@@ -1,8 +1,10 @@
-"""Checks of arguments that are numbers; each message names who asks, what is needed and what came."""
+"""Checks of arguments; each error names the owner, what it needs and what it got."""
 
+import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 
 def check_number(
@@ -54,8 +56,8 @@ def check_integer(owner: str, name: str, value: object, *, low: int) -> int:
     return int(value)
 
 
-def check_choice(owner: str, name: str, value: object, choices: tuple[str, ...]) -> str:
-    """Returns ``value`` if it is one of ``choices``.
+def check_choice(owner: str, name: str, value: object, choices: Collection[str]) -> Any:
+    """Returns ``value`` if it is one of ``choices``, such as ``get_args`` of a ``Literal``.
 
     Raises:
         TypeError: ``value`` is not a string.
@@ -63,8 +65,37 @@ def check_choice(owner: str, name: str, value: object, choices: tuple[str, ...])
     """
     if isinstance(value, str) and value in choices:
         return value
-    error = ValueError if isinstance(value, str) else TypeError
-    raise error(f"{owner} needs {name} to be one of {', '.join(map(repr, choices))}, but got {value!r}")
+    text = f"{owner} needs {name} to be one of {', '.join(map(repr, choices))}, but got {value!r}."
+    if not isinstance(value, str):
+        raise TypeError(text)
+    near = _nearest(value, choices)
+    raise ValueError(f"{text} Did you mean {near!r}?" if near else text)
+
+
+def unknown_name(kind: str, name: str, known: Collection[str], *, more: str = "") -> ValueError:
+    """Returns the error for an unknown name; it suggests the closest known one.
+
+    Args:
+        kind: what was named, for example "trick".
+        name: as the user typed it.
+        known: all known names.
+        more: what else could have been given, for example ", or a folder".
+
+    Example:
+        >>> str(unknown_name("trick", "mixpu", ["mixup", "cutmix"]))
+        "there is no trick 'mixpu'. Did you mean 'mixup'?"
+        >>> str(unknown_name("trick", "warp", ["mixup", "cutmix"]))
+        "there is no trick 'warp'. There are: cutmix, mixup."
+    """
+    near = _nearest(name, known)
+    hint = f"Did you mean {near!r}?" if near else f"There are: {', '.join(sorted(known))}{more}."
+    return ValueError(f"there is no {kind} {name!r}. {hint}")
+
+
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    spelt = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), spelt, n=1)
+    return spelt[near[0]] if near else None
 
 
 def check_flag(owner: str, name: str, value: object) -> bool:

@@ -4,7 +4,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lightning_tricks.functional.checks import check_choice, check_flag, check_integer, check_number
+from lightning_tricks.functional.checks import check_choice, check_flag, check_integer, check_number, unknown_name
 
 
 @pytest.mark.parametrize("value", [0.5, 1, np.float32(0.5), np.int64(1), Fraction(1, 2)])
@@ -51,8 +51,22 @@ def test_choices():
     assert check_choice("Owner", "labels", "soft", ("soft", "dense")) == "soft"
     with pytest.raises(ValueError, match="Owner needs labels to be one of 'soft', 'dense', but got 'hard'"):
         check_choice("Owner", "labels", "hard", ("soft", "dense"))
-    with pytest.raises(TypeError, match="but got 3"):
+    with pytest.raises(ValueError, match=r"but got 'Sofft'\. Did you mean 'soft'\?"):
+        check_choice("Owner", "labels", "Sofft", ("soft", "dense"))
+    with pytest.raises(TypeError, match=r"but got 3\."):
         check_choice("Owner", "labels", 3, ("soft", "dense"))
+
+
+@pytest.mark.parametrize("typed", ["mixpu", "Mixup", "mix_up"])
+def test_for_an_unknown_name_the_nearest_is_suggested(typed):
+    error = unknown_name("trick", typed, ["cutmix", "mixup", "ricap"], more=", or none")
+    assert str(error) == f"there is no trick {typed!r}. Did you mean 'mixup'?"
+
+
+def test_for_an_unknown_name_without_a_near_one_all_are_listed():
+    error = unknown_name("data", "imagenet", ["digits", "cifar10"], more=", or a folder")
+    assert isinstance(error, ValueError)
+    assert str(error) == "there is no data 'imagenet'. There are: cifar10, digits, or a folder."
 
 
 def test_flags():

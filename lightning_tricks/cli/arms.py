@@ -24,7 +24,7 @@ from lightning_tricks.callbacks.random_choice import RandomChoice
 from lightning_tricks.callbacks.random_erasing import RandomErasing
 from lightning_tricks.callbacks.ricap import RICAP
 from lightning_tricks.callbacks.step_decay import StepDecay
-from lightning_tricks.cli.names import unknown_name
+from lightning_tricks.functional.checks import unknown_name
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_tricks.cli.arms import TRICKS
 from lightning_tricks.cli.config_errors import ConfigError
 from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
-from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import (
     ConfirmOptions,
     DataOptions,
@@ -26,6 +25,7 @@ from lightning_tricks.cli.preview_command import write_preview
 from lightning_tricks.cli.study_command import ablate, confirm
 from lightning_tricks.cli.trainer_command import STAGES, run_trainer
 from lightning_tricks.data.base import DataError
+from lightning_tricks.functional.checks import unknown_name
 
 _TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, trick in TRICKS.items())
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 import lightning.pytorch as pl
 
 import lightning_tricks
-from lightning_tricks.cli.names import unknown_name
+from lightning_tricks.functional.checks import unknown_name
 
 MODULES = ("Classifier",)
 DATA_MODULES = ("CIFAR100DataModule", "CIFAR10DataModule", "DigitsDataModule", "ImageFolderDataModule")

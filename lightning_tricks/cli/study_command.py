@@ -15,13 +15,13 @@ from torch import nn
 
 from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
 from lightning_tricks.cli.ending import Interrupted
-from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
 from lightning_tricks.cli.rate_caution import rate_caution
 from lightning_tricks.cli.table import comparison_table
 from lightning_tricks.cli.trainer_options import check_trainer, trainer_options
 from lightning_tricks.data.base import DataError
 from lightning_tricks.data.choose import choose_data
+from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.models.classifier import Classifier
 from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
 from lightning_tricks.study.run_store import write_atomically

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lightning_tricks.cli.names import unknown_name
 from lightning_tricks.data.base import DataError, ImageDataModule
 from lightning_tricks.data.cifar import CIFAR10DataModule, CIFAR100DataModule
 from lightning_tricks.data.digits import DigitsDataModule
 from lightning_tricks.data.image_folder import ImageFolderDataModule
+from lightning_tricks.functional.checks import unknown_name
 
 DATA = ("digits", "cifar10", "cifar100")
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from lightning_tricks.cli.names import unknown_name
+from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.models.tiny_cnn import tiny_cnn
 
 TINY = "tiny"

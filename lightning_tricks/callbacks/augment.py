@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -32,22 +33,28 @@ class AugmentParams(BatchParams):
 class Augment(BatchTrick):
     """Applies a ``torchvision.transforms.v2`` transform to the batch on its device, after transfer.
 
-    The transform draws from torch's generators, which are seeded from the trick's own random numbers and are afterwards
-    as they were. Targets with the images' height and width (masks) and ``BoundingBoxes`` follow, as far as the
-    transform moves such things; other targets stay as they are. In detection batches (one dictionary an image) boxes
+    The transform's draws are reproducible where it draws from a global generator: torch's, of the CPU and the images'
+    device, or that of ``random`` or ``numpy.random``. These are seeded from the trick's own random numbers and are
+    afterwards as they were, also after an exception. A generator that a transform keeps for itself is not touched.
+
+    A transform must keep the number of axes. With ``per_sample`` it gets single images; the batch axis of length 1 that
+    a Kornia module adds to these is removed.
+
+    Targets with the images' height and width (masks) and ``BoundingBoxes`` follow, as far as the transform moves such
+    things; other targets stay as they are. In detection batches (one dictionary an image) boxes
     must be ``tv_tensors.BoundingBoxes``: a plain tensor would not move.
 
     Args:
-        transform: any v2 transform (AutoAugment, RandAugment, TrivialAugmentWide, flips, a ``Compose``), or a function
-            with its signature. It must not mix samples: for that, take :class:`~lightning_tricks.Mixup` or
-            :class:`~lightning_tricks.CutMix`.
+        transform: any v2 transform (AutoAugment, RandAugment, TrivialAugmentWide, flips, a ``Compose``), a Kornia
+            module, or a function with its signature. It must not mix samples: for that, take
+            :class:`~lightning_tricks.Mixup` or :class:`~lightning_tricks.CutMix`.
         per_sample: draw anew for each image; otherwise once for the batch, which is one call and much faster.
         shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, a target cannot follow its image.
-        ValueError: an argument is out of its range; the transform gives images of several sizes.
+        ValueError: an argument is out of its range; the transform gives images of several sizes, or with other axes.
 
     Example:
         >>> import torch
@@ -67,7 +74,7 @@ class Augment(BatchTrick):
         super().__init__(**shared)
         if not callable(transform):
             raise TypeError(f"{self.name} needs a transform that can be called, but got {transform!r}")
-        if isinstance(transform, v2.MixUp | v2.CutMix):
+        if isinstance(transform, v2.MixUp | v2.CutMix) or _mixes_in_kornia(transform):
             raise TypeError(
                 f"{self.name} needs a transform of single images, but got {transform!r}; use Mixup or CutMix"
             )
@@ -131,7 +138,18 @@ class Augment(BatchTrick):
                 f"{self.name} needs a transform that gives a tensor for each that it gets, but for {describe(given)} "
                 f"got {describe(result)}"
             )
-        return list(results)
+        return [self._on_its_axes(part, old) for part, old in zip(results, sample, strict=True)]
+
+    def _on_its_axes(self, part: Any, old: Any) -> Any:
+        """The result without the batch axis that Kornia adds; any other change of the number of axes is refused."""
+        if not isinstance(part, Tensor) or part.ndim == old.ndim:
+            return part
+        if part.ndim == old.ndim + 1 and len(part) == 1:
+            return part[0]
+        raise ValueError(
+            f"{self.name} needs a transform that keeps the number of axes, but for {describe(old)} got "
+            f"{describe(part)}; wrap it in a function that gives the axes back"
+        )
 
     def _check_one_an_image(self, parts: Sequence[Tensor], images: Tensor) -> None:
         for part in parts:
@@ -198,17 +216,27 @@ def _laid_out_like(given: Tensor, images: Tensor) -> Tensor:
     return images
 
 
+def _mixes_in_kornia(transform: Any) -> bool:
+    """Whether a Kornia module, or one inside it, mixes samples; found by name, so that Kornia need not be installed."""
+    parts = transform.modules() if isinstance(transform, torch.nn.Module) else ()
+    return any(base.__name__ == "MixAugmentationBaseV2" for part in parts for base in type(part).__mro__)
+
+
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's generators of the CPU and of ``device``, and puts their states back afterwards."""
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    states = [generator.get_state() for generator in generators]
+    """Seeds the global generators of torch (CPU and ``device``), random and numpy, and puts their states back."""
+    own = [] if device.type in ("cpu", "meta") else [device.index or 0]
+    states = random.getstate(), np.random.get_state()
     try:
-        for generator in generators:
-            generator.manual_seed(seed)
-        yield
+        with torch.random.fork_rng(own, device_type=device.type if own else "cpu"):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed)
+            for index in own:
+                # Not manual_seed of the device's module: it seeds the current device, which may be another one.
+                state = torch.Generator(device).manual_seed(seed).get_state()
+                torch.get_device_module(device).set_rng_state(state, index)
+            yield
     finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+        random.setstate(states[0])
+        np.random.set_state(states[1])

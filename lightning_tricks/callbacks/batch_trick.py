@@ -64,7 +64,8 @@ class BatchTrick(BatchHooks):
             into nested containers, or a pair of functions ``(getter(batch), setter(batch, value))`` of which the
             second returns a new batch.
         target_key: where the target is, likewise; a getter that returns ``None`` says that there is none.
-        seed: 0 or more; ``None`` takes torch's initial seed at the start of ``fit`` (``seed_everything`` governs it).
+        seed: 0 or more; ``None`` takes torch's initial seed at the start of ``fit`` (``seed_everything`` governs it). A
+            second ``fit`` with the same Trainer goes on with that of the first.
 
     Raises:
         TypeError: an argument has the wrong type.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from torch import Tensor
@@ -30,19 +30,19 @@ class Cutout(BatchTrick):
     """Fills square holes in every image; see :func:`lightning_tricks.functional.cutout`.
 
     Each image has its own holes; their centres are uniform over the image and they are clipped at its border. Targets,
-    masks included, stay as they are.
+    masks included, stay as they are. Arguments go by name.
 
     Args:
-        n_holes: holes an image, at least 1.
+        n_holes: holes per image, at least 1.
         length: side of a hole: pixels if an int, a share of the shorter side if a float in (0, 1). A hole that can
             cover the whole image is an error at the first batch.
         value: what holes are filled with, in the units of the images that reach ``training_step``: a number, or one
-            number a channel. 0 is the mean of the data set where images are normalised.
+            number per channel. 0 is the mean of the data set where images are normalised.
         shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:
-        TypeError: an argument has the wrong type.
+        TypeError: an argument has the wrong type, or is given without its name.
         ValueError: an argument is out of its range; at the first batch, a shape does not fit.
 
     Example:
@@ -59,13 +59,18 @@ class Cutout(BatchTrick):
 
     def __init__(
         self,
+        *unnamed: NoReturn,
         n_holes: int = 1,
-        *,
         length: int | float = 16,
         value: float | Sequence[float] = 0.0,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
+        if unnamed:
+            raise TypeError(
+                f"{self.name} needs its arguments by name, but got {', '.join(map(repr, unnamed))}; write "
+                f"{self.name}(length=16) for holes of 16 pixels, or {self.name}(n_holes=2, length=16) for two per image"
+            )
         self.n_holes = check_integer(self.name, "n_holes", n_holes, low=1)
         if isinstance(length, float):
             self.length: int | float = check_number(self.name, "a float length", length, above=0.0, below=1.0)

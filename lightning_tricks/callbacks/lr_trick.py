@@ -3,14 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 
 from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.engine.lr_run import LRDriver
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.engine.shared_run import check_free
+
+# The last driver of each Trainer. A trick may serve another Trainer next, and checkpoints are also saved after fit.
+_DRIVERS: WeakKeyDictionary[pl.Trainer, LRDriver] = WeakKeyDictionary()
 
 
 class LRTrick(Callback, ABC):
@@ -111,14 +116,15 @@ class LRTrick(Callback, ABC):
         tricks = [callback for callback in trainer.callbacks if isinstance(callback, LRTrick)]  # type: ignore[attr-defined]
         if stage != "fit" or not tricks or tricks[0] is not self:
             return
+        drivers = [trick._driver for trick in tricks if trick._driver is not None]
         for trick in tricks:
             if trick._driver is not None:
                 check_free(type(trick).__name__, trick._driver.trainer, trainer)
-        previous, self._driver = self._driver, None
-        if previous is not None:
-            previous.stop()
-        driver = LRDriver(trainer, tricks)
-        # A second fit with the same Trainer goes on; a new Trainer begins anew.
+        for driver in drivers:
+            driver.stop()
+        previous = _DRIVERS.get(trainer)
+        driver = _DRIVERS[trainer] = LRDriver(trainer, tricks)
+        # A second fit with the same Trainer goes on; a new Trainer starts from nothing.
         driver.load(previous.state(trainer) if previous is not None and trainer.global_step else None)
         for trick in tricks:
             trick._driver = driver
@@ -161,14 +167,15 @@ class LRTrick(Callback, ABC):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Writes the step counts."""
-        if self._driver is not None and (state := self._driver.state(trainer)) is not None:
+        driver = _DRIVERS.get(trainer)
+        if driver is not None and (state := driver.state(trainer)) is not None:
             write_entry(checkpoint, "lr", state)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Reads the step counts."""
-        if self._driver is not None:
+        """Reads the step counts of the run that is resumed; a validation restores nothing of a run."""
+        if self._driver is not None and self._is_run_of(trainer) and trainer.state.fn == TrainerFn.FITTING:
             self._driver.load(read_entry(checkpoint, "lr"))
 
     def __getstate__(self) -> dict[str, Any]:

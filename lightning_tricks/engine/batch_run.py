@@ -6,6 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 import numpy as np
@@ -19,6 +20,10 @@ from lightning_tricks.engine.randomness import BatchRandomness
 from lightning_tricks.engine.shared_run import check_free
 
 Observer = Callable[[Any, Any, "list[tuple[BatchHooks, Any]]"], None]
+
+# The seed belongs to the Trainer, not to a trick that may serve another Trainer next. It outlives the run, since
+# checkpoints are also saved after fit.
+_RUN_SEEDS: WeakKeyDictionary[pl.Trainer, int] = WeakKeyDictionary()
 
 
 def in_order(tricks: Sequence[BatchHooks], *, seed: int, rank: int) -> list[tuple[BatchHooks, BatchRandomness]]:
@@ -129,7 +134,6 @@ class BatchHooks(pl.Callback):
     mixes: bool = False
     """Whether the trick mixes the samples of a batch."""
     _run: BatchRun | None = None
-    _run_seed: int | None = None  # outlives the run: checkpoints are also saved after fit
 
     @property
     def name(self) -> str:
@@ -171,20 +175,22 @@ class BatchHooks(pl.Callback):
                     f"{trick.name} begins at start_epoch={trick.start_epoch}, but the run ends after "
                     f"{trainer.max_epochs} epochs: it touches no batch"
                 )
-        self._run_seed = trainer.strategy.broadcast(torch.initial_seed())
-        self._run = BatchRun(trainer, pl_module, tricks, seed=self._run_seed)
+        # A second fit with the same Trainer goes on.
+        if trainer not in _RUN_SEEDS or not trainer.global_step:
+            _RUN_SEEDS[trainer] = trainer.strategy.broadcast(torch.initial_seed())
+        self._run = BatchRun(trainer, pl_module, tricks, seed=_RUN_SEEDS[trainer])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuses loaders whose batches the tricks cannot read."""
-        if self._run is not None:
-            self._run.check_loaders()
+        if (run := self._run_of(trainer)) is not None:
+            run.check_loaders()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Arms the stand-in for this batch."""
-        if self._run is not None:
-            self._run.arm()
+        if (run := self._run_of(trainer)) is not None:
+            run.arm()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -192,31 +198,31 @@ class BatchHooks(pl.Callback):
         """Disarms the stand-in."""
         if batch is None:
             raise TypeError(f"{self.name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
-        self._disarm()
+        self._disarm(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Disarms the stand-in."""
-        self._disarm()
+        self._disarm(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Disarms the stand-in, also after a hook that ended the epoch before its batch was trained on."""
-        self._disarm()
+        self._disarm(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Stores the run's seed; a trick that has led the run of another Trainer does not speak for this one."""
-        if self._run_seed is not None and self in _batch_tricks(trainer)[:1]:
-            write_entry(checkpoint, "batch", {"seed": self._run_seed})
+        """Stores the seed of this Trainer's run."""
+        if trainer in _RUN_SEEDS:
+            write_entry(checkpoint, "batch", {"seed": _RUN_SEEDS[trainer]})
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Takes the seed of the run that is resumed."""
         entry = read_entry(checkpoint, "batch")
-        if self._run is not None and entry is not None:
-            self._run_seed = entry["seed"]
-            self._run.start_draws(self._run_seed)
+        if (run := self._run_of(trainer)) is not None and entry is not None:
+            _RUN_SEEDS[trainer] = entry["seed"]
+            run.start_draws(entry["seed"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Puts the module's own ``training_step`` back."""
@@ -226,13 +232,16 @@ class BatchHooks(pl.Callback):
         """Puts the module's own ``training_step`` back."""
         self._end(trainer)
 
-    def _disarm(self) -> None:
-        if self._run is not None:
-            self._run.disarm()
+    def _run_of(self, trainer: pl.Trainer) -> BatchRun | None:
+        """The run, if it is this Trainer's: another one may validate in the middle of it."""
+        return self._run if self._run is not None and self._run.trainer is trainer else None
+
+    def _disarm(self, trainer: pl.Trainer) -> None:
+        if (run := self._run_of(trainer)) is not None:
+            run.disarm()
 
     def _end(self, trainer: pl.Trainer) -> None:
-        # Another Trainer with this trick in its list may validate in the middle of the run.
-        if self._run is not None and self._run.trainer is trainer:
+        if self._run_of(trainer) is not None:
             self._close()
 
     def _close(self) -> None:

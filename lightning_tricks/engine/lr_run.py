@@ -49,6 +49,7 @@ class LRDriver:
         self.trainer = trainer
         self._owner = weakref.ref(trainer)
         self._counts: list[int] | None = None
+        self._last_state: dict[str, Any] | None = None
         self._steps: list[ScaledStep] = []
         self._checks_batches = False
         self._checked_epoch = -1
@@ -63,6 +64,8 @@ class LRDriver:
 
     def state(self, trainer: pl.Trainer) -> dict[str, Any] | None:
         """What a resumed run needs to know, in plain types; None before training."""
+        if self.trainer is None:  # the tricks may belong to the run of another Trainer by now
+            return self._last_state
         if self.counts is None:
             return None
         return {
@@ -153,6 +156,7 @@ class LRDriver:
             step.detach()
         self._steps = []
         if self.trainer is not None:
+            self._last_state = self.state(self.trainer)
             self.trainer.callbacks = bare_monitors(self.trainer.callbacks)
             self.trainer = None
 

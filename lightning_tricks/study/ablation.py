@@ -13,6 +13,7 @@ from lightning_tricks.study.arguments import check_call, check_grid, check_train
 from lightning_tricks.study.arm import BASELINE, Arm, arms_of, check_rates, describe_arm, references_of
 from lightning_tricks.study.fingerprint import describe
 from lightning_tricks.study.isolation import isolated_generators
+from lightning_tricks.study.metric import direction
 from lightning_tricks.study.result import StudyResult
 from lightning_tricks.study.run_store import RunStore
 from lightning_tricks.study.runner import Runner
@@ -41,7 +42,8 @@ class Ablation:
         num_seeds: the seeds are 0 to ``num_seeds`` − 1. Below 10 the study is a demonstration.
         max_epochs: of each run.
         metric: the name that the module logs in ``validation_step``.
-        mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is.
+        mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is; ``None`` takes it from the metric's
+            name, such as ``"val_acc"`` or ``"val_loss"``.
         directory: where finished runs are kept, and found again; ``None`` keeps them in memory.
         trainer_options: more arguments for each Trainer, for example ``accelerator`` or ``strategy``.
         lr_grid: the learning rates among which each run of each arm chooses; ``None`` for the module's own.
@@ -57,7 +59,8 @@ class Ablation:
         TypeError: if a factory is none or cannot be called with the arguments above, ``arms`` is no mapping, an arm is
             neither an :class:`Arm` nor a function, its ``callbacks`` makes no list of callbacks, or a number or a
             string is none.
-        ValueError: if a number is out of its range, a name is taken, the arms do not suit the question, or
+        ValueError: if ``mode`` is not given and the metric's name does not say it, a number is out of its range, a name
+            is taken, the arms do not suit the question, or
             ``trainer_options`` holds callbacks (they belong to an arm) or ``max_epochs``; or ``directory`` holds
             another study.
         MisconfigurationException: if learning-rate tricks of an arm do not go together.
@@ -84,7 +87,7 @@ class Ablation:
         num_seeds: int = 3,
         max_epochs: int = 10,
         metric: str = "val_acc",
-        mode: str = "max",
+        mode: str | None = None,
         directory: Path | str | None = None,
         trainer_options: Mapping[str, Any] | None = None,
         lr_grid: Sequence[float] | None = None,
@@ -98,7 +101,7 @@ class Ablation:
         self.arms = arms_of(question, arms)
         self.num_seeds = check_integer("Ablation", "num_seeds", num_seeds, low=1)
         self.max_epochs = check_integer("Ablation", "max_epochs", max_epochs, low=1)
-        self.mode = check_choice("Ablation", "mode", mode, ("max", "min"))
+        self.mode = check_choice("Ablation", "mode", mode or direction("Ablation", metric), ("max", "min"))
         self.confidence = check_number("Ablation", "confidence", confidence, above=0, below=1)
         self.margin = None if margin is None else check_number("Ablation", "margin", margin, above=0)
         self.lr_grid = None if lr_grid is None else check_grid(lr_grid)

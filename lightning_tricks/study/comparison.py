@@ -1,5 +1,6 @@
 """Each arm of a study beside the arm that it is compared with, paired by seed."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.study.arm import BASELINE
+from lightning_tricks.study.metric import direction, metric_step
 from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm
 from lightning_tricks.study.unit import Unit, unit_of
 
@@ -24,9 +26,10 @@ class Comparison:
             either diverged.
         low: lower end of the difference's interval, each row for itself; NaN with one seed.
         high: upper end.
-        p_value: of "there is no difference", adjusted over the arms; NaN for the baseline.
+        p_value: of "there is no difference", adjusted over the arms; NaN for the baseline, and while runs are missing.
         verdict: ``"helps"``, ``"hurts"``, ``"no difference beyond ±margin"`` (the number in its place) or
-            ``"not shown with n seeds"``; empty for the baseline.
+            ``"not shown with n seeds"``; ``"no verdict, n runs missing"`` while the study is not finished; empty for
+            the baseline.
         num_seeds: how many seeds the row rests on.
         diverged: how many of the arm's runs on those seeds ended with a metric or a weight that is not finite.
         seconds: the median time of one run.
@@ -52,7 +55,8 @@ def compare(
     *,
     baseline: str = BASELINE,
     references: Mapping[str, str] | None = None,
-    mode: str = "max",
+    planned: Iterable[tuple[str, int]] | None = None,
+    mode: str | None = None,
     confidence: float = 0.95,
     margin: float | None = None,
     percent: bool = False,
@@ -63,17 +67,21 @@ def compare(
     within a seed is looked at; a seed that one of the two has not finished is left out of that arm's row. The interval
     is that of the corrected resampled t. A verdict other than "not shown" needs a p-value, adjusted by Holm's method
     over all arms and both kinds of claims, of at most 1 − ``confidence``: at most that share of studies makes any false
-    claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin.
+    claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin. While
+    a planned run is missing there is no verdict: what a part of the runs shows may be gone with the others.
 
     A metric that is not finite in a run of the arm or of its reference leaves nothing to average: the row's difference
-    and interval are NaN and its verdict "not shown"; ``diverged`` says how often. Where all of an arm's and its
-    reference's values are whole counts out of ``eval_size``, as an accuracy is, the step of the metric is 1/eval_size.
+    and interval are NaN and its verdict "not shown"; ``diverged`` says how often. A metric moves in steps, so that few
+    seeds can agree by chance: the step is taken from the values of all runs and from ``eval_size``, and the standard
+    deviation of a difference is at least that of rounding to a step.
 
     Args:
         records: the records of :class:`Ablation`, in any order.
         baseline: the arm that an arm is compared with unless ``references`` has another.
         references: arm to the arm that it is compared with.
-        mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is.
+        planned: the (arm, seed) pairs of the whole study; ``None`` for every arm on every seed that the records have.
+        mode: ``"max"`` if a larger metric is better, ``"min"`` if a smaller one is; ``None`` takes it from the name
+            that the records give their metric.
         confidence: of the intervals, in (0, 1).
         margin: the largest difference that does not matter, above 0 and in the metric's unit; ``None`` for no claims of
             no difference.
@@ -81,22 +89,26 @@ def compare(
             stay in that unit.
 
     Returns:
-        One row an arm, in the order of the arms' first record.
+        One row per arm, in the order of ``planned``, or else of the arms' first record.
 
     Raises:
         TypeError: if ``mode`` is no string, or ``confidence`` or ``margin`` no number.
-        ValueError: if an (arm, seed) occurs twice, arms of one seed come from splits of different sizes, or an argument
-            is out of its range.
+        ValueError: if an (arm, seed) occurs twice, arms of one seed come from splits of different sizes, an argument
+            is out of its range, or ``mode`` is not given and the metric's name does not say it.
         ModuleNotFoundError: scipy is not installed; it comes with ``pip install lightning-tricks[cli]``.
 
     Example:
         >>> def record(arm, seed, value):
-        ...     return dict(arm=arm, seed=seed, value=value, seconds=1.0, train_size=90, eval_size=30)
+        ...     sizes = dict(train_size=90, eval_size=30)
+        ...     return dict(arm=arm, seed=seed, metric="val_acc", value=value, seconds=1.0, **sizes)
         >>> values = {"baseline": (0.50, 0.52, 0.51), "mixup": (0.75, 0.78, 0.76)}
         >>> rows = compare([record(arm, seed, x) for arm in values for seed, x in enumerate(values[arm])])
         >>> rows[1].arm, round(rows[1].difference, 3), rows[1].verdict
         ('mixup', 0.253, 'helps')
     """
+    records = list(records)
+    if mode is None:
+        mode = direction("compare", next((str(record["metric"]) for record in records if "metric" in record), ""))
     check_choice("compare", "mode", mode, ("max", "min"))
     check_number("compare", "confidence", confidence, above=0, below=1)
     if margin is not None:
@@ -114,9 +126,15 @@ def compare(
                 f"compare: all arms of a seed share its split, but those of seed {seed} have (training, evaluated) "
                 f"{sorted(sizes)}."
             )
+    if planned is None:
+        planned = itertools.product(runs, {record["seed"] for record in records})
+    planned = list(planned)
+    missing = sum(seed not in runs.get(arm, {}) for arm, seed in planned)
+    runs = {arm: runs.get(arm, {}) for arm in dict.fromkeys([*(arm for arm, _ in planned), *runs])}
     against = {arm: arm if arm == baseline else (references or {}).get(arm, baseline) for arm in runs}
     pairs = {arm: _Pair.of(runs[arm], runs.get(against[arm], {})) for arm in runs}
-    tests = {arm: pair.test() for arm, pair in pairs.items()}
+    step = _step(records)
+    tests = {arm: pair.test(step) for arm, pair in pairs.items()}
     claims = [_p_values(tests[arm], margin) for arm in runs if arm != baseline]
     adjusted = dict(zip((arm for arm in runs if arm != baseline), holm(claims), strict=True))
     rows = []
@@ -126,6 +144,8 @@ def compare(
         verdict = ""
         if arm == baseline:
             low = high = 0.0
+        elif missing:
+            verdict = f"no verdict, {missing} run{'' if missing == 1 else 's'} missing"
         else:
             better = test is not None and (test.mean > 0) == (mode == "max")
             shown = unit_of(percent)
@@ -140,7 +160,7 @@ def compare(
                 difference=test.mean if test else math.nan,
                 low=low,
                 high=high,
-                p_value=adjusted[arm][0] if arm in adjusted else math.nan,
+                p_value=adjusted[arm][0] if arm in adjusted and not missing else math.nan,
                 verdict=verdict,
                 num_seeds=len(own),
                 diverged=sum(bool(record.get("diverged")) for record in pair.own),
@@ -163,24 +183,28 @@ class _Pair:
         shared = sorted(own.keys() & reference.keys())
         return cls([own[seed] for seed in shared], [reference[seed] for seed in shared])
 
-    def test(self) -> CorrectedT | None:
+    def test(self, step: float) -> CorrectedT | None:
         """``None`` if there is no seed, or a run diverged."""
         values = [(own["value"], other["value"]) for own, other in zip(self.own, self.reference, strict=True)]
         if not values or not all(math.isfinite(value) for pair in values for value in pair):
             return None
         # Where seeds differ in size, as splits by group do, the shares of all of them are what counts.
         train_size, eval_size = (sum(sizes) for sizes in zip(*map(_sizes, self.own), strict=True))
-        largest = max(record["eval_size"] for record in self.own)
-        # Single-precision metrics are off by less than a thousandth of a count up to ten thousand samples.
-        counts = [run["value"] * run["eval_size"] for runs in (self.own, self.reference) for run in runs]
-        stepped = all(0 <= count <= largest and abs(count - round(count)) < 1e-3 for count in counts)
         differences = [own - other for own, other in values]
-        resolution = 1 / largest if stepped else 0.0
-        return corrected_t(differences, train_size=train_size, eval_size=eval_size, resolution=resolution)
+        return corrected_t(differences, train_size=train_size, eval_size=eval_size, resolution=step)
 
 
 def _sizes(record: Mapping[str, Any]) -> tuple[int, int]:
     return record["train_size"], record["eval_size"]
+
+
+def _step(records: Sequence[Mapping[str, Any]]) -> float:
+    """The metric's step; where seeds differ in size, the widest."""
+    values: dict[int, list[float]] = {}
+    for record in records:
+        if math.isfinite(record["value"]):
+            values.setdefault(record["eval_size"], []).append(record["value"])
+    return max((metric_step(those, size) for size, those in values.items()), default=0.0)
 
 
 def _p_values(test: CorrectedT | None, margin: float | None) -> list[float]:

@@ -47,10 +47,11 @@ class StudyResult:
 
     @property
     def rows(self) -> list[Comparison]:
-        """One row an arm."""
+        """One row per arm."""
         return compare(
             self.records,
             references=self.references,
+            planned=[*((record["arm"], record["seed"]) for record in self.records), *self.missing],
             mode=self.mode,
             confidence=self.confidence,
             margin=self.margin,
@@ -97,7 +98,10 @@ class StudyResult:
                 "difference; other diverged runs count with the metric that they ended with."
             )
         if self.missing:
-            notes.append(f"Runs not finished yet: {len(self.missing)}; rows rest on the seeds that are.")
+            notes.append(
+                f"Runs not finished yet: {len(self.missing)}; rows rest on the seeds that are, and there is no verdict "
+                "before all are."
+            )
         return notes
 
     def table_csv(self) -> str:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CorrectedT:
-    """The corrected resampled t of a mean difference.
+    """The t of a mean difference, paired or corrected for resampling.
 
     Attributes:
         mean: of the differences.
         standard_error: of that mean; NaN with one difference.
-        degrees: of freedom, the number of differences less one.
+        degrees: of freedom; of a plain or corrected t the number of differences less one.
     """
 
     mean: float
     standard_error: float
-    degrees: int
+    degrees: float
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """The two ends of the mean's interval; both NaN with one difference.
@@ -96,6 +96,31 @@ def corrected_t(
         raise ValueError(
             f"corrected_t: expected positive sizes, but got {train_size} training and {eval_size} evaluated samples."
         )
+    return _t(differences, eval_size / train_size, resolution)
+
+
+def paired_t(differences: Sequence[float], *, resolution: float = 0.0) -> CorrectedT:
+    """The paired t over seeds that share one split: what they say of the training's randomness on this data.
+
+    Args:
+        differences: one finite number per seed, each arm's metric minus its reference's.
+        resolution: the step of the metric; the standard deviation is at least that of rounding to it.
+
+    Raises:
+        ValueError: if there is no difference.
+
+    Example:
+        >>> t = paired_t([0.01, 0.02, 0.03])
+        >>> [round(end, 4) for end in t.interval(0.95)]
+        [-0.0048, 0.0448]
+    """
+    if not differences:
+        raise ValueError("paired_t needs at least one difference, but got none.")
+    return _t(differences, 0.0, resolution)
+
+
+def _t(differences: Sequence[float], overlap: float, resolution: float) -> CorrectedT:
+    """The t with the variance s²·(1/n + overlap)."""
     n = len(differences)
     mean = math.fsum(differences) / n
     if n == 1:
@@ -104,7 +129,7 @@ def corrected_t(
     shifted = [difference - differences[0] for difference in differences]
     centre = math.fsum(shifted) / n
     variance = max(math.fsum((x - centre) ** 2 for x in shifted) / (n - 1), resolution**2 / 12)
-    return CorrectedT(mean, math.sqrt(variance * (1 / n + eval_size / train_size)), n - 1)
+    return CorrectedT(mean, math.sqrt(variance * (1 / n + overlap)), n - 1)
 
 
 def holm(p_values: Sequence[Sequence[float]]) -> list[list[float]]:

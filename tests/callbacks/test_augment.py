@@ -1,9 +1,16 @@
+import contextlib
+import random
+import re
+
+import kornia.augmentation as K
+import numpy as np
 import pytest
 import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightning_tricks import Augment, Mixup
+from lightning_tricks.callbacks.augment import _seeded
 
 N, H, W = 8, 16, 12
 IMAGES = torch.rand(N, 3, H, W, generator=torch.Generator().manual_seed(0))
@@ -100,15 +107,143 @@ def test_a_function_may_be_the_transform():
     assert torch.equal(Augment(lambda image: image * 2)((IMAGES, LABELS))[0], IMAGES * 2)
 
 
-def test_global_state_is_restored_after_an_exception():
+def global_states():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+DRAWS = {
+    "random": lambda: random.random(),
+    "numpy": lambda: np.random.random(),
+    "torch": lambda: torch.rand(()).item(),
+}
+
+
+@pytest.mark.parametrize("per_sample", [True, False])
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_draws_from_every_global_generator_are_reproducible_and_leave_no_trace(draw, per_sample):
+    trick = Augment(lambda images: images * draw(), per_sample=per_sample)
+    before = global_states()
+    first = trick((IMAGES, LABELS), rng=1)[0]
+    assert global_states() == before
+    draw()
+    assert torch.equal(trick((IMAGES, LABELS), rng=1)[0], first)
+    assert not torch.equal(trick((IMAGES, LABELS), rng=2)[0], first)
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_global_state_is_restored_after_an_exception(draw):
     def fail(image):
-        torch.rand(3)
+        draw()
         raise RuntimeError("broken transform")
 
-    state = torch.get_rng_state()
+    before = global_states()
     with pytest.raises(RuntimeError, match="broken transform"):
         Augment(fail)((IMAGES, LABELS))
-    assert torch.equal(torch.get_rng_state(), state)
+    assert global_states() == before
+
+
+class FakeAccelerator:
+    """Stands in for torch.mps or torch.xpu: one state per device, and the calls that set one."""
+
+    def __init__(self, count):
+        self.states = [torch.tensor([index], dtype=torch.uint8) for index in range(count)]
+        self.calls = []
+
+    def get_rng_state(self, device):
+        return self.states[device]
+
+    def set_rng_state(self, state, device):
+        self.states[device] = state
+        self.calls.append(device)
+
+
+@pytest.mark.parametrize("device", ["mps:0", "xpu:1", "mtia:1"])
+@pytest.mark.parametrize("error", [None, RuntimeError("broken transform")])
+def test_the_generator_of_every_kind_of_device_is_seeded_and_restored(device, error, monkeypatch):
+    """No such device is in reach, so torch's module of it and its generator are stood in for."""
+    device, module = torch.device(device), FakeAccelerator(2)
+    before = [state.clone() for state in module.states]
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    generator = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda where: generator() if where == device else None)
+    with pytest.raises(RuntimeError, match="broken") if error else contextlib.nullcontext(), _seeded(7, device):
+        inside = [state.clone() for state in module.states]
+        if error:
+            raise error
+    seeded = generator().manual_seed(7).get_state()
+    assert [torch.equal(state, seeded) for state in inside] == [index == device.index for index in range(2)]
+    assert all(torch.equal(state, old) for state, old in zip(module.states, before, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_generator_of_the_gpu_is_seeded_and_restored():
+    images = IMAGES.cuda()
+    trick = Augment(lambda images: images * torch.rand((), device="cuda"))
+    before = torch.cuda.get_rng_state().tolist()
+    first = trick((images, LABELS), rng=1)[0]
+    assert torch.cuda.get_rng_state().tolist() == before
+    torch.rand((), device="cuda")
+    assert torch.equal(trick((images, LABELS), rng=1)[0], first)
+
+
+KORNIA = {
+    "flip": lambda **keep: K.RandomHorizontalFlip(p=1.0, **keep),
+    "affine": lambda **keep: K.RandomAffine(15.0, p=1.0, **keep),
+    "jiggle": lambda **keep: K.ColorJiggle(0.2, 0.2, 0.2, 0.2, p=1.0, **keep),
+    "erasing": lambda **keep: K.RandomErasing(p=1.0, **keep),
+    "sequential": lambda **keep: K.AugmentationSequential(K.RandomAffine(15.0, p=1.0, **keep), data_keys=["input"]),
+    "image sequential": lambda **keep: K.ImageSequential(K.RandomAffine(15.0, p=1.0, **keep)),
+}
+
+
+@pytest.mark.parametrize("make", KORNIA.values(), ids=KORNIA)
+@pytest.mark.parametrize("keep", [{}, {"keepdim": True}], ids=["adds an axis", "keeps them"])
+@pytest.mark.parametrize("images", [IMAGES, IMAGES[:1]], ids=["batch", "one"])
+def test_kornia_modules(make, keep, images):
+    for per_sample in (True, False):
+        trick = Augment(make(**keep), per_sample=per_sample)
+        state = torch.get_rng_state()
+        first = trick((images, LABELS[: len(images)]), rng=1)[0]
+        assert torch.equal(torch.get_rng_state(), state)
+        assert (first.shape, first.dtype, type(first)) == (images.shape, images.dtype, torch.Tensor)
+        assert torch.equal(trick((images, LABELS[: len(images)]), rng=1)[0], first)
+        assert not torch.equal(first, images)
+
+
+def test_kornia_flips_each_image_for_itself():
+    grey = IMAGES[:, :1]
+    assert torch.equal(Augment(K.RandomHorizontalFlip(p=1.0))((grey, LABELS))[0], grey.flip(-1))
+    assert len(set(flipped(Augment(K.RandomHorizontalFlip(p=0.5))))) == 2
+    assert all(flipped(Augment(K.RandomHorizontalFlip(p=1.0))))
+
+
+@pytest.mark.parametrize("transform", [K.RandomMixUpV2(), K.ImageSequential(K.RandomMixUpV2())])
+def test_a_kornia_module_that_mixes_is_refused(transform):
+    with pytest.raises(TypeError, match=r"(?s)^Augment needs a transform of single images.*use Mixup or CutMix"):
+        Augment(transform)
+
+
+@pytest.mark.parametrize(
+    ("transform", "given", "got"),
+    [
+        (lambda image: image[0], "float32[3, 16, 12]", "float32[16, 12]"),
+        (lambda image: image.mean(), "float32[3, 16, 12]", "float32[]"),
+        (lambda image: torch.stack([image, image]), "float32[3, 16, 12]", "float32[2, 3, 16, 12]"),
+        (lambda image: image[None, None], "float32[3, 16, 12]", "float32[1, 1, 3, 16, 12]"),
+        (lambda image: image[:, None], "float32[3, 16, 12]", "float32[3, 1, 16, 12]"),
+    ],
+)
+def test_a_transform_that_changes_the_number_of_axes_is_refused(transform, given, got):
+    shapes = f"for {re.escape(given)} got {re.escape(got)};"
+    with pytest.raises(ValueError, match=f"^Augment needs a transform that keeps the number of axes, but {shapes}"):
+        Augment(transform)((IMAGES, LABELS), rng=0)
+
+
+@pytest.mark.parametrize("transform", [lambda images: images[0], lambda images: images.mean(1)])
+def test_a_transform_that_drops_an_axis_of_the_batch_is_refused(transform):
+    with pytest.raises(ValueError, match=r"^Augment needs a transform that keeps the number of axes"):
+        Augment(transform, per_sample=False)((IMAGES, LABELS), rng=0)
 
 
 def test_a_mask_of_soft_labels_is_refused():

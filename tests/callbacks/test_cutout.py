@@ -1,6 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_tricks import Cutout
 
@@ -77,3 +80,20 @@ def test_values_that_do_not_fit_the_images():
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         Cutout(**arguments)
+
+
+@pytest.mark.parametrize("arguments", [(16,), (1, 16), (0.5,), ("16", 1, 0.0)])
+def test_an_argument_without_its_name_is_refused(arguments):
+    given = re.escape(", ".join(map(repr, arguments)))
+    with pytest.raises(
+        TypeError, match=rf"^Cutout needs its arguments by name, but got {given}; write Cutout\(length="
+    ):
+        Cutout(*arguments)
+
+
+def test_a_configuration_sets_every_argument():
+    parser = LightningArgumentParser()
+    parser.add_argument("--trick", type=Cutout)
+    init_args = {"n_holes": 2, "length": 3, "value": 0.5, "p": 0.25}
+    trick = parser.instantiate(parser.parse_object({"trick": {"class_path": "Cutout", "init_args": init_args}})).trick
+    assert {name: getattr(trick, name) for name in init_args} == init_args

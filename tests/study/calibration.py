@@ -59,7 +59,7 @@ def _records(values, *, train_size, eval_size):
     sizes = {"train_size": train_size, "eval_size": eval_size}
     names = ["baseline", *(f"arm {i}" for i in range(1, len(values)))]
     return [
-        {"arm": name, "seed": seed, "value": float(value), "seconds": 0.0, **sizes}
+        {"arm": name, "seed": seed, "metric": "val_acc", "value": float(value), "seconds": 0.0, **sizes}
         for name, row in zip(names, values, strict=True)
         for seed, value in enumerate(row)
     ]
@@ -105,6 +105,42 @@ def overlapping_splits(*, studies, num_seeds, num_arms, pool=80, dimensions=12, 
             scores = (x_val - (ahead + behind) / 2) @ ((ahead - behind)[:, None] * features)
             values[:, split] = (np.sign(scores) == y_val[:, None]).mean(0)
         result.add(compare(_records(values, train_size=pool - eval_size, eval_size=eval_size)))
+    return result
+
+
+METRICS = {
+    "accuracy": lambda pred, y: (pred == y).mean(-1),
+    "in single precision": lambda pred, y: (pred == y).mean(-1).astype(np.float32),
+    "percent": lambda pred, y: 100 * (pred == y).mean(-1),
+    "percent, 2 digits": lambda pred, y: np.round(100 * (pred == y).mean(-1), 2),
+    "percent, no digits": lambda pred, y: np.round(100 * (pred == y).mean(-1)),
+    "2 digits": lambda pred, y: np.round((pred == y).mean(-1), 2),
+    "3 digits": lambda pred, y: np.round((pred == y).mean(-1), 3),
+    "error": lambda pred, y: (pred != y).mean(-1),
+    "macro accuracy": lambda pred, y: _macro(pred, y, lambda hit, said, true: hit / np.maximum(true, 1)),
+    "macro F1": lambda pred, y: _macro(pred, y, lambda hit, said, true: 2 * hit / np.maximum(said + true, 1)),
+}
+
+
+def _macro(pred, y, score):
+    """The mean over ten classes of a score of the right ones, the predicted ones and the true ones."""
+    counts = [((pred == c) & (y == c), pred == c, y == c) for c in range(10)]
+    return np.mean([score(*(mask.sum(-1) for mask in masks)) for masks in counts], 0)
+
+
+def shared_images(metric, *, studies, num_seeds, num_arms, eval_size, accuracy=0.9, seed=0):
+    """Predictions that are right with a chance of each image's own, the images being the same for all runs of a study.
+
+    The training part is so large that the correction for overlapping splits does nothing.
+    """
+    rng = np.random.default_rng(seed)
+    result = Calibration()
+    for _ in range(studies):
+        y = rng.integers(10, size=eval_size)
+        chance = rng.beta(2 * accuracy, 2 - 2 * accuracy, size=eval_size)
+        shape = num_arms + 1, num_seeds, eval_size
+        pred = np.where(rng.random(shape) < chance, y, (y + rng.integers(1, 10, size=shape)) % 10)
+        result.add(compare(_records(METRICS[metric](pred, y), train_size=10**6, eval_size=eval_size)))
     return result
 
 

@@ -87,6 +87,7 @@ def test_an_interrupted_study_goes_on(done, tmp_path, monkeypatch):
     assert len(partial.records) == 4
     assert partial.missing == [("cosine", 1), ("module", 1), ("baseline", 2), ("cosine", 2), ("module", 2)]
     assert [row.num_seeds for row in partial.rows] == [2, 1, 1]
+    assert [row.verdict for row in partial.rows] == ["", *["no verdict, 5 runs missing"] * 2]
     resumed = study(directory=tmp_path).run(progress=False)
     assert len(done) == 9
     assert resumed.records == study().run(progress=False).records
@@ -118,7 +119,7 @@ def test_shards_do_all_and_nothing_twice(done, tmp_path):
     [
         ({"num_seeds": 4}, "num_seeds: 3 there, 4 here"),
         ({"max_epochs": 3}, "max_epochs: 2 there, 3 here"),
-        ({"metric": "weight"}, 'metric: "val_acc" there, "weight" here'),
+        ({"metric": "weight", "mode": "max"}, 'metric: "val_acc" there, "weight" here'),
         ({"mode": "min"}, 'mode: "max" there, "min" here'),
         ({"question": "recipe"}, "question:"),
         ({"lr_grid": [0.1, 0.2]}, "lr_grid: null there"),

@@ -80,10 +80,11 @@ def test_verdicts():
 
 
 def test_p_values_are_adjusted_over_the_arms():
-    alone = compare(records(**GOOD))[1].p_value
-    five = compare(records(**GOOD, **{f"noisy{i}": NOISY for i in range(4)}))
+    spread = GOOD | {"mixup": [0.751, 0.811, 0.872, 0.83]}
+    alone = compare(records(**spread))[1].p_value
+    five = compare(records(**spread, **{f"noisy{i}": NOISY for i in range(4)}))
     assert five[1].p_value == pytest.approx(5 * alone)
-    test = corrected_t([0.301, 0.301, 0.302, 0.3], train_size=90, eval_size=30)
+    test = corrected_t([0.251, 0.301, 0.352, 0.3], train_size=90, eval_size=30)
     assert alone == pytest.approx(test.p_difference())
 
 
@@ -91,6 +92,24 @@ def test_a_seed_without_its_partner_is_left_out():
     mixup = compare([*RECORDS, record("mixup", 3, 0.0)])[1]
     assert mixup.num_seeds == 3
     assert mixup.value == pytest.approx(0.701)
+
+
+def test_while_runs_are_missing_there_is_no_verdict():
+    late = {f"late{i}": NOISY for i in range(4)}
+    runs = records(baseline=[0.50, 0.51, 0.52, 0.53], mixup=[0.65, 0.58, 0.66, 0.61], **late)
+    assert compare(runs[:8])[1].verdict == "helps", "alone"
+    assert compare(runs)[1].verdict == "not shown with 4 seeds", "among all arms"
+    planned = [(run["arm"], run["seed"]) for run in runs]
+    for kept in (runs[:8], runs[:-1], [*runs[:7], *runs[8:]]):
+        rows = compare(kept, planned=planned)
+        missing = len(runs) - len(kept)
+        words = f"no verdict, {missing} run{'' if missing == 1 else 's'} missing"
+        assert [(row.arm, row.verdict) for row in rows[1:]] == [(arm, words) for arm in ("mixup", *late)]
+        assert all(math.isnan(row.p_value) for row in rows)
+        assert rows[0].verdict == ""
+    assert rows[1].difference == pytest.approx(0.12), "its interval is shown all the same"
+    assert compare(runs, planned=planned) == compare(runs)
+    assert compare(runs[:-1])[1].verdict == "no verdict, 1 run missing", "a seed that other arms have"
 
 
 def test_one_seed_has_no_interval():
@@ -103,7 +122,8 @@ def test_one_seed_has_no_interval():
 @pytest.mark.parametrize("runs", [[record("mixup", 0, 0.5)], [record("baseline", 0, 0.5), record("mixup", 1, 0.5)]])
 def test_an_arm_without_a_partner_rests_on_no_seed(runs):
     mixup = compare(runs)[-1]
-    assert (mixup.num_seeds, mixup.verdict) == (0, "not shown with 0 seeds")
+    assert mixup.num_seeds == 0
+    assert mixup.verdict == ("not shown with 0 seeds" if len(runs) == 1 else "no verdict, 2 runs missing")
     assert math.isnan(mixup.difference)
     assert math.isnan(mixup.value)
 

@@ -53,7 +53,7 @@ def test_notes_say_what_the_numbers_are():
     assert "smaller is better" in notes
     assert "at most 10% of" in notes
     assert "not read" not in notes
-    assert "Runs not finished yet: 1;" in notes
+    assert "Runs not finished yet: 1; rows rest on the seeds that are, and there is no verdict before all are." in notes
     records = result().records
     other = records[0] | {"seed": 99, "train_size": 1080, "eval_size": 357}
     varied = " ".join(result(records=[*records, other]).notes())
@@ -61,6 +61,12 @@ def test_notes_say_what_the_numbers_are():
     several = result(references={"mixup": "baseline", "cutmix": "mixup"})
     assert "Differences are paired by seed" in " ".join(several.notes())
     assert "Diverged" not in " ".join(result(arms=["baseline", "mixup"]).notes())
+
+
+def test_there_is_no_verdict_before_all_runs_are_finished():
+    rows = result(missing=[("late", 0), ("late", 1)]).rows
+    assert [row.verdict for row in rows] == ["", *["no verdict, 2 runs missing"] * 6]
+    assert (rows[-1].arm, rows[-1].num_seeds) == ("late", 0)
 
 
 def test_few_seeds_are_a_demonstration():

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from lightning_tricks import Ablation, Arm, Distillation
-from lightning_tricks.data.digits import DigitsDataModule
-from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.data import DigitsDataModule
+from lightning_tricks.models import Classifier
 
 TEACHER_EPOCHS = 15
 

@@ -32,6 +32,7 @@ from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss
 
 if TYPE_CHECKING:
     from lightning_tricks import plots as plots
+    from lightning_tricks import recipes as recipes
     from lightning_tricks import study as study
     from lightning_tricks.plots import BatchPreview, plot_lr, preview
     from lightning_tricks.study.ablation import Ablation
@@ -77,7 +78,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# A third of the package, which a training that uses a trick does not need: imported when it is first asked for.
+# Imported when first used: a training with tricks does not need them.
+_PACKAGES = ("data", "models", "plots", "recipes", "study")
 _LATER = {
     "Ablation": "lightning_tricks.study",
     "Arm": "lightning_tricks.study",
@@ -92,10 +94,10 @@ if not TYPE_CHECKING:  # which would take every misspelt name for one of these
     def __getattr__(name: str) -> Any:
         if name in _LATER:
             return getattr(import_module(_LATER[name]), name)
-        if f"{__name__}.{name}" in _LATER.values():
+        if name in _PACKAGES:
             return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "plots", "study"})
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup, RandomChoice, plot_lr, preview
-from lightning_tricks.data.digits import DigitsDataModule
+from lightning_tricks.data import DigitsDataModule
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", module="lightning.pytorch")  # advice about workers and logging intervals

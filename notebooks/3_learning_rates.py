@@ -23,8 +23,8 @@ from lightning_tricks import (
     StepDecay,
     plot_lr,
 )
-from lightning_tricks.data.digits import DigitsDataModule
-from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.data import DigitsDataModule
+from lightning_tricks.models import Classifier
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", module="lightning.pytorch")  # advice about workers and logging intervals

@@ -15,8 +15,8 @@ import torch
 from matplotlib.figure import Figure
 
 from lightning_tricks import Distillation, Mixup
-from lightning_tricks.data.digits import DigitsDataModule
-from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.data import DigitsDataModule
+from lightning_tricks.models import Classifier
 
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", module="lightning.pytorch")  # advice about workers and logging intervals

@@ -15,8 +15,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from lightning_tricks import Ablation, Arm, CosineDecay, Mixup
-from lightning_tricks.data.image_folder import ImageFolderDataModule
-from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.data import ImageFolderDataModule
+from lightning_tricks.models import Classifier
 
 # %% [markdown]
 # A folder with one folder of images for each class. Here we write one, with the digits 3 and 8; take your own.

@@ -13,11 +13,19 @@ def loaded_by(statement):
 
 def test_a_training_loads_neither_the_study_nor_the_plots_nor_other_peoples_transforms():
     loaded = loaded_by("import lightning_tricks; from lightning_tricks import Augment, Mixup, GradualWarmup")
-    for name in ("lightning_tricks.study", "lightning_tricks.plots", "torchvision.transforms.v2", "sklearn"):
+    for name in (
+        "lightning_tricks.study",
+        "lightning_tricks.plots",
+        "lightning_tricks.recipes",
+        "torchvision.transforms.v2",
+        "sklearn",
+    ):
         assert name not in loaded
 
 
-@pytest.mark.parametrize("name", ["study.Ablation", "plots.preview"])
+@pytest.mark.parametrize(
+    "name", ["study.Ablation", "plots.preview", "recipes.bag_of_tricks", "models.Classifier", "data.DigitsDataModule"]
+)
 def test_they_are_loaded_when_they_are_asked_for(name):
     package, _ = name.split(".")
     assert f"lightning_tricks.{package}" in loaded_by(f"import lightning_tricks; lightning_tricks.{name}")
@@ -39,7 +47,7 @@ print(*importers)
 
 
 @pytest.mark.parametrize(
-    ("statement", "wanted"), [("import lightning_tricks", False), ("import lightning_tricks.cli.table", True)]
+    ("statement", "wanted"), [("import lightning_tricks", False), ("import lightning_tricks.cli.study_command", True)]
 )
 def test_the_package_itself_asks_for_no_extra(statement, wanted):
     """Who asks, not what is loaded: Lightning and torchmetrics load rich and matplotlib where they are installed."""

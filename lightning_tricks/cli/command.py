@@ -1,18 +1,15 @@
 """The subcommands of ``lightning-tricks``."""
 
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_tricks.cli.arms import TRICKS
-from lightning_tricks.cli.config_errors import ConfigError
-from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
+from lightning_tricks.cli.errors import ConfigError, Interrupted
+from lightning_tricks.cli.help import PROG, HelpFormatter, examples_text
 from lightning_tricks.cli.options import (
     ConfirmOptions,
     DataOptions,
@@ -24,7 +21,8 @@ from lightning_tricks.cli.options import (
 from lightning_tricks.cli.preview_command import write_preview
 from lightning_tricks.cli.study_command import ablate, confirm
 from lightning_tricks.cli.trainer_command import STAGES, run_trainer
-from lightning_tricks.data.base import DataError
+from lightning_tricks.cli.tricks import TRICKS
+from lightning_tricks.data import DataError
 from lightning_tricks.functional.checks import unknown_name
 
 _TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, trick in TRICKS.items())
@@ -32,21 +30,13 @@ _TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, 
 
 @dataclass(frozen=True)
 class Subcommand:
-    """A subcommand.
-
-    Attributes:
-        run: called with one instance of each class of ``options``.
-        summary: what it does, in one sentence.
-        options: dataclasses, of whose fields the options are made.
-        examples: what comes after the command's name.
-        more: the end of its ``--help``.
-    """
+    """A subcommand; ``run`` is called with one instance of each class of ``options``."""
 
     run: Callable[..., None]
     summary: str
     options: Sequence[type]
     examples: Sequence[str]
-    more: str = ""
+    more: str = ""  # the end of its --help
 
 
 SUBCOMMANDS = {
@@ -64,13 +54,13 @@ SUBCOMMANDS = {
     ),
     "confirm": Subcommand(
         confirm,
-        "Compares one chosen arm of a finished study with the baseline on the test part, which it may do once.",
+        "Compares one arm of a finished study with the baseline on the test part; possible once per study.",
         (ConfirmOptions,),
         ("confirm --arm cosine", "confirm --arm mixup --seeds 20 --out mixup_or_cosine"),
     ),
     "preview": Subcommand(
         write_preview,
-        "Draws what tricks make of a batch of the data, and of the learning rate, without a training.",
+        "Draws what tricks do to a batch of the data and to the learning rate, without a training.",
         (PreviewOptions, DataOptions),
         ("preview", "preview --tricks cutmix,random_erasing --data my_images --images 4 --out pictures"),
         _TRICK_NAMES,
@@ -78,19 +68,8 @@ SUBCOMMANDS = {
 }
 
 
-class _Parser(ArgumentParser):
-    """Names an option that is missing as it is typed, where jsonargparse has its place in a configuration."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(re.sub(r"(?<=arguments are required: )\w+\.(\w+)$", r"--\1", message), ex)
-
-
 def run_command(args: Sequence[str] | None = None) -> None:
-    """Parses the command line and runs the subcommand that it names; ``--batch-size`` is as good as ``--batch_size``.
-
-    Args:
-        args: the words after the command's name; ``None`` for those of the process.
-    """
+    """Runs the subcommand that the words, by default those of the process, name; accepts ``--batch-size`` too."""
     words = sys.argv[1:] if args is None else args
     parser = _parser()
     names = (*SUBCOMMANDS, *STAGES)
@@ -103,7 +82,7 @@ def run_command(args: Sequence[str] | None = None) -> None:
         else:
             _run_subcommand(parser, [_underscored(word) for word in words])
     except DataError as error:
-        # From a loading process the message comes with that process's traceback before it.
+        # A DataError of a loading process has that process's traceback before its message.
         message = str(error).strip().splitlines()[-1]
         sys.exit(f"{PROG}: {message.rpartition('DataError: ')[2]}")
     except OSError as error:
@@ -112,7 +91,7 @@ def run_command(args: Sequence[str] | None = None) -> None:
         sys.exit(f"{PROG}: {error.filename}: {error.strerror}" if error.filename else f"{PROG}: {error}")
     except (ConfigError, ValueError, MisconfigurationException) as error:
         if is_stage and isinstance(error, ValueError):
-            raise  # from a module of the user's own, who needs the traceback
+            raise  # it may come from the user's module, and then the traceback is needed
         print(f"{PROG}: {error}", file=sys.stderr)
         sys.exit(2)
     except (Interrupted, KeyboardInterrupt) as stop:
@@ -130,7 +109,7 @@ def _run_subcommand(parser: ArgumentParser, words: Sequence[str]) -> None:
 
 def _parser() -> ArgumentParser:
     description = "Training tricks of image classification, compared on your data."
-    parser = _Parser(
+    parser = ArgumentParser(
         prog=PROG,
         description=description,
         epilog="Each subcommand has a --help with examples.",

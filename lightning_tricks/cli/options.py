@@ -1,11 +1,11 @@
-"""The options of the command, in groups that its subcommands share; their help is the attributes' description."""
+"""The options of the subcommands; `--help` shows the description of each attribute."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from lightning_tricks.cli.arms import DEFAULT_TRICKS
+from lightning_tricks.cli.tricks import DEFAULT_TRICKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,8 @@ class DataOptions:
     Attributes:
         data: digits (1,797 real images of 8 x 8 pixels, nothing to download), cifar10, cifar100, or a folder of images:
             FOLDER/train/CLASS/IMAGE with FOLDER/val/CLASS/IMAGE, or FOLDER/CLASS/IMAGE.
-        data_dir: Folder of the CIFAR files; they are downloaded into it if they are not there.
-        image_size: Height and width, in pixels, to which the images of a folder are brought.
+        data_dir: Folder of the CIFAR files; missing files are downloaded into it.
+        image_size: Height and width, in pixels, to which the images of a folder are resized and cropped.
         workers: Processes that load the images of a folder; 0 loads them in the training process.
         batch_size: Training images in a batch.
     """
@@ -37,9 +37,9 @@ class TrainingOptions:
             random weights.
         epochs: Length of each run in epochs.
         lr: Learning rate of SGD with momentum 0.9, the same for all arms.
-        accelerator: What to train on, as Lightning names it: cpu, gpu, auto.
-        devices: How many of them, as Lightning takes it: a number, a list such as 0,1, or auto.
-        precision: Arithmetic, as Lightning names it: 32-true, 16-mixed, bf16-mixed.
+        accelerator: Lightning's name of the hardware: cpu, gpu, auto.
+        devices: Number of devices, a list such as 0,1, or auto.
+        precision: Lightning's name of the arithmetic: 32-true, 16-mixed, bf16-mixed.
     """
 
     model: str = "tiny"
@@ -57,12 +57,12 @@ class StudyOptions:
     Attributes:
         tricks: Names of tricks, separated by commas; each is compared alone with a baseline without tricks. Without it
             mixup, cutmix, label_smoothing, warmup and cosine are.
-        recipe: Names of two or more tricks, separated by commas, or bag_of_tricks (arXiv 1812.01187), in place of
-            --tricks; all of them together are compared with the baseline, and with themselves less one at a time.
-        seeds: How often each arm is trained; each seed is a new split, new first weights and a new order of the data.
+        recipe: Names of two or more tricks, separated by commas, or bag_of_tricks (arXiv 1812.01187), instead of
+            --tricks; all of them together are compared with the baseline, and with the recipe less one of them.
+        seeds: Number of trainings per arm; each seed has its own split, first weights and order of the data.
             Below 10 the study is a demonstration.
-        margin: The largest difference, in points of accuracy, that does not matter to you. State it before you look;
-            without it, no arm is said to make no difference.
+        margin: The largest difference, in points of accuracy, that does not matter to you. State it before you see any
+            result; without it, no arm gets the verdict "no difference".
     """
 
     tricks: str | None = None
@@ -73,12 +73,12 @@ class StudyOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ShareOptions:
-    """Where it is kept.
+    """Where the study is kept.
 
     Attributes:
-        out: Folder of the study, made if need be. Finished runs in it are not done again; a folder of another study is
-            refused.
-        shard: I/N does the I-th of N shares of the runs: start one process or machine for each, with the same folder.
+        out: Folder of the study, created if missing. Finished runs in it are not repeated; the folder of another study
+            is refused.
+        shard: I/N does the I-th of N shares of the runs: start one process or machine per share, with the same folder.
     """
 
     out: Path = Path("ablation")
@@ -91,7 +91,7 @@ class ConfirmOptions:
 
     Attributes:
         arm: The arm that you have chosen from the study's table.
-        seeds: How often the arm and the baseline are trained, with seeds that the study did not use.
+        seeds: Number of trainings of the arm and of the baseline, with seeds that the study did not use.
         out: Folder of the finished study.
     """
 
@@ -106,16 +106,16 @@ class PreviewOptions:
 
     Attributes:
         tricks: Names of tricks, separated by commas; each is drawn alone, and all of them together in this order.
-        images: How many images of the batch are shown.
-        seed: Of the data's split and order and of the tricks' draws.
+        images: Number of images of the batch that are shown.
+        seed: Seed of the data's split and order and of the tricks' draws.
         epochs: Length of the run whose learning rate is drawn.
         lr: Learning rate that the tricks' factors multiply.
-        out: Folder for batch.png and learning_rate.png, made if need be.
+        out: Folder for batch.png and learning_rate.png, created if missing.
     """
 
     tricks: str = ",".join(DEFAULT_TRICKS)
     images: PositiveInt = 6
-    seed: NonNegativeInt = 1  # with 0 Mixup and CutMix of the digits happen to mix next to nothing
+    seed: NonNegativeInt = 1  # with seed 0 Mixup and CutMix mix almost nothing
     epochs: PositiveInt = 10
     lr: PositiveFloat = 0.05
     out: Path = Path("preview")

@@ -4,27 +4,15 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from lightning_tricks.callbacks.batch_trick import BatchTrick
-from lightning_tricks.callbacks.linear_scaling import LinearScaling
-from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.cli.arms import TRICKS, make_callbacks, parse_tricks
+from lightning_tricks.callbacks import BatchTrick, LinearScaling, LRTrick
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
+from lightning_tricks.cli.tricks import TRICKS, make_callbacks, parse_tricks
 from lightning_tricks.data.choose import choose_data
 from lightning_tricks.plots import plot_lr, preview
 
 
 def write_preview(options: PreviewOptions, data: DataOptions) -> None:
-    """Draws the first training batch before and after the tricks, and the learning rate; writes each as a PNG.
-
-    Args:
-        options: what is drawn.
-        data: the images.
-
-    Raises:
-        ValueError: if a name is not known, or there is nothing to draw.
-        DataError: if the data cannot be read.
-        MisconfigurationException: if the tricks do not go together.
-    """
+    """Writes a PNG of the first training batch before and after the tricks, and one of the learning rate."""
     figures = _figures(options, data)
     if not figures:
         raise ValueError("none of these tricks changes the batch or the learning rate; there is nothing to draw")
@@ -37,10 +25,10 @@ def write_preview(options: PreviewOptions, data: DataOptions) -> None:
 
 def _figures(options: PreviewOptions, data: DataOptions) -> Mapping[str, Figure]:
     names = parse_tricks(options.tricks)
-    if taught := [name for name in names if TRICKS[name].taught]:
-        raise ValueError(f"{', '.join(taught)} needs a trained teacher and cannot be drawn without a training")
+    if with_teacher := [name for name in names if TRICKS[name].callbacks_with_teacher]:
+        raise ValueError(f"{', '.join(with_teacher)} needs a trained teacher and cannot be drawn without a training")
     callbacks = [
-        # It would find the batch size in the loader of a training, and there is none.
+        # In a training it finds the batch size in the loader.
         LinearScaling(batch_size=data.batch_size) if isinstance(callback, LinearScaling) else callback
         for callback in make_callbacks(names, options.epochs)
     ]

@@ -1,6 +1,7 @@
 """``lightning-tricks ablate`` and ``lightning-tricks confirm``."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,46 +11,37 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from rich import box
 from rich.console import Console
+from rich.table import Table
 from torch import nn
 
-from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
-from lightning_tricks.cli.ending import Interrupted
+from lightning_tricks import recipes
+from lightning_tricks.callbacks import LinearScaling
+from lightning_tricks.cli.errors import Interrupted
 from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
-from lightning_tricks.cli.rate_caution import rate_caution
-from lightning_tricks.cli.table import comparison_table
-from lightning_tricks.cli.trainer_options import check_trainer, trainer_options
-from lightning_tricks.data.base import DataError
+from lightning_tricks.cli.trainer_command import check_trainer, trainer_options
+from lightning_tricks.cli.tricks import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
+from lightning_tricks.data import DataError
 from lightning_tricks.data.choose import choose_data
 from lightning_tricks.functional.checks import unknown_name
-from lightning_tricks.models.classifier import Classifier
-from lightning_tricks.study import Ablation, Arm, StudyResult, recipes
+from lightning_tricks.functional.lr import linear_scaling
+from lightning_tricks.models import Classifier
+from lightning_tricks.study import Ablation, Arm, Comparison, StudyResult
 from lightning_tricks.study.run_store import write_atomically
 
 _OPTIONS_FILE = "command.json"
-_FILE_WIDTH = 100  # of what is written into a file or a pipe, in letters: enough for the table
-# Not torchvision_2021: its TrivialAugment needs images that are not normalised yet, and those of the command are.
+_FILE_WIDTH = 100  # letters per line in a file or a pipe: enough for the table
+# Not torchvision_2021: its TrivialAugment needs images that are not normalised, and the command normalises them.
 _PUBLISHED: dict[str, Callable[[], Sequence[pl.Callback]]] = {"bag_of_tricks": recipes.bag_of_tricks}
 
 
 def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:
-    """Does the runs of a study that are not finished, writes its report and prints its table.
-
-    Args:
-        study_options: what is compared.
-        data: the images.
-        training: the training.
-        share: where the study is kept, and which part of it is done.
-
-    Raises:
-        ValueError: if the options do not make a study, or another study is kept there.
-        DataError: if the data cannot be read.
-        Interrupted: after Ctrl-C.
-    """
+    """Does the unfinished runs of a study, writes its report and prints its table."""
     if study_options.recipe is not None and study_options.tricks is not None:
         raise ValueError("--recipe stands in place of --tricks, but both are given")
     study = build_study(study_options, data, training, directory=share.out)
-    study.runs(share.shard)  # refuses what is no share before anything is written
+    study.runs(share.shard)  # refuses a wrong share before anything is written
     options = {"study_options": vars(study_options), "data": vars(data), "training": vars(training)}
     write_atomically(share.out / _OPTIONS_FILE, json.dumps(options, indent=2, default=str))
     with _interruptible(study, share.out):
@@ -59,20 +51,11 @@ def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOpt
         print(f"{runs - len(result.missing)} of {runs} runs are finished in {share.out}; the rest are other shares'.")
         print("Once they are finished too, the same command writes the report.")
     else:
-        _report(result, share.out, _caution(study.arms, data, training))
+        _report(result, share.out, _rate_caution(study.arms, data, training))
 
 
 def confirm(options: ConfirmOptions) -> None:
-    """Compares one arm of a finished study with the baseline on the test part, once, and reports.
-
-    Args:
-        options: which arm of which study.
-
-    Raises:
-        ValueError: if the study is not finished, has no such arm, or another confirmation was begun.
-        DataError: if there is no study, or the data cannot be read.
-        Interrupted: after Ctrl-C.
-    """
+    """Compares one arm of a finished study with the baseline on the test part, and reports."""
     study_options, data, training = _read_options(options.out)
     study = build_study(study_options, data, training, directory=options.out)
     if missing := study.result().missing:
@@ -81,22 +64,11 @@ def confirm(options: ConfirmOptions) -> None:
         raise unknown_name("arm", options.arm, study.references)
     with _interruptible(study, options.out):
         result = study.confirm(options.arm, num_seeds=options.seeds)
-    _report(result, options.out / "confirm", _caution({options.arm: study.arms[options.arm]}, data, training))
+    _report(result, options.out / "confirm", _rate_caution({options.arm: study.arms[options.arm]}, data, training))
 
 
 def build_study(study: StudyOptions, data: DataOptions, training: TrainingOptions, *, directory: Path) -> Ablation:
-    """The study that the options describe.
-
-    Args:
-        study: what is compared.
-        data: the images.
-        training: the training.
-        directory: where it is kept.
-
-    Raises:
-        ValueError: if a name is not known, the model does not suit the data, or another study is kept there.
-        DataError: if the data cannot be read.
-    """
+    """The study that the options describe; ValueError or DataError if they describe none."""
     if study.margin is not None and study.margin >= 100:
         raise ValueError(f"--margin is in points of accuracy, of which there are 100, but got {study.margin:g}")
     make_data = choose_data(**vars(data))
@@ -117,11 +89,11 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         names = parse_tricks(study.recipe or (",".join(DEFAULT_TRICKS) if study.tricks is None else study.tricks))
         arms = {name: _arm(name, make_module, training) for name in names}
     for arm in arms.values():
-        # An unknown model, or one that does not suit the data or a trick, is told before anything is trained.
+        # An unknown model, or one that does not suit the data or a trick, is reported before anything is trained.
         (arm.module_factory or make_module)()
     check_trainer(training)
     if training.accelerator == "cpu" and training.model == "tiny":
-        # The net is too small for a second thread to help, and one thread adds in one order on every machine.
+        # The net is too small to gain from a second thread, and one thread adds in the same order on every machine.
         torch.set_num_threads(1)
     return Ablation(
         make_module,
@@ -137,14 +109,14 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
 
 
 def _arm(name: str, make_module: Callable[..., Classifier], training: TrainingOptions) -> Arm:
-    if (taught := TRICKS[name].taught) is not None:
-        return Arm(taught, prepare=partial(_train_teacher, make_module, training))
+    if (with_teacher := TRICKS[name].callbacks_with_teacher) is not None:
+        return Arm(with_teacher, prepare=partial(_train_teacher, make_module, training))
     options = module_options([name])
     return Arm(partial(make_callbacks, [name], training.epochs), partial(make_module, **options) if options else None)
 
 
 def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, Arm]:
-    """Each callback of a published recipe, under the name of its class."""
+    """One arm per callback of a published recipe, named after its class."""
 
     def one(position: int) -> list[pl.Callback]:
         return [make()[position]]
@@ -155,7 +127,7 @@ def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, A
 def _train_teacher(
     make_module: Callable[[], Classifier], training: TrainingOptions, datamodule: pl.LightningDataModule, seed: int
 ) -> nn.Module:
-    """A net of the student's kind, trained as long as it on the same part without any trick."""
+    """A net like the student's, trained on the same part for as many epochs without tricks."""
     module = make_module()
     trainer = pl.Trainer(
         max_epochs=training.epochs,
@@ -169,9 +141,22 @@ def _train_teacher(
     return module.net
 
 
-def _caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training: TrainingOptions) -> str:
-    tricks = [trick for joined in arms.values() for trick in joined]
-    return rate_caution(tricks, lr=training.lr, batch_size=data.batch_size)
+def _rate_caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training: TrainingOptions) -> str:
+    """Warns when LinearScaling changes an arm's learning rate; empty otherwise."""
+    tricks = [trick for joined in arms.values() for trick in joined if not trick.prepare]
+    made = [callback for trick in tricks for callback in trick.make_callbacks()]
+    scaling = next((callback for callback in made if isinstance(callback, LinearScaling)), None)
+    if scaling is None:
+        return ""
+    size, base, lr = data.batch_size, scaling.base_batch_size, training.lr
+    factor = linear_scaling(0, batch_size=size, base_batch_size=base, rule=scaling.rule)
+    if factor == 1:
+        return ""
+    return (
+        f"Caution: with LinearScaling an arm trains at {factor:g} times the baseline's learning rate, {lr * factor:g} "
+        f"instead of {lr:g} (batches of {size} on one device, relative to {base}), so the comparison includes that "
+        "difference. To choose the best rate for each arm, use lightning_tricks.Ablation(lr_grid=[...]) in Python."
+    )
 
 
 def _read_options(directory: Path) -> tuple[StudyOptions, DataOptions, TrainingOptions]:
@@ -189,7 +174,7 @@ def _read_options(directory: Path) -> tuple[StudyOptions, DataOptions, TrainingO
 def _interruptible(study: Ablation, directory: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
-            # It is the loaders' of the command, and `--workers` is there for those that it would help.
+            # A user of the command cannot change its loaders, except with `--workers`.
             warnings.filterwarnings("ignore", message="The number of training batches")
             yield
     except KeyboardInterrupt:
@@ -207,3 +192,28 @@ def _report(result: StudyResult, directory: Path, caution: str) -> None:
     for note in filter(None, (*result.notes(), caution, result.warning)):
         console.print(note, highlight=False)
     console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)
+
+
+def comparison_table(result: StudyResult) -> Table:
+    """One line per arm; accuracies in percent, differences in percentage points."""
+    interval = f"{100 * result.confidence:g}% interval"
+    columns = "arm", "acc. %", "diff.", interval, "verdict", "s/run", "MB"
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in (0, 1, 2, 3, 5, 6):
+        table.columns[column].justify = "right" if column else "left"
+        table.columns[column].no_wrap = True
+    for row in replace(result, percent=True).rows:
+        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)
+        memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
+        table.add_row(row.arm, f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
+    return table
+
+
+def _points(difference: float) -> str:
+    return "diverged" if math.isnan(difference) else f"{100 * difference:+.2f}"
+
+
+def _interval(row: Comparison) -> str:
+    if row.num_seeds < 2:
+        return "needs 2 seeds"
+    return "" if math.isnan(row.low) else f"{100 * row.low:+.2f} to {100 * row.high:+.2f}"

@@ -1,4 +1,4 @@
-"""``lightning-tricks fit``, ``validate`` and ``test``: a LightningCLI that knows the tricks and the data."""
+"""``lightning-tricks fit``, ``validate`` and ``test``, and the Trainers of the other subcommands."""
 
 import os
 import sys
@@ -10,13 +10,13 @@ import lightning.pytorch as pl
 from jsonargparse import ArgumentError
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import lightning_tricks  # noqa: F401 - a class that is imported can be given by its name alone
-from lightning_tricks.cli.config_errors import ConfigError, instantiation_error, parsing_error
-from lightning_tricks.cli.ending import PROG, HelpFormatter, Interrupted, examples_text
-from lightning_tricks.data import cifar, image_folder  # noqa: F401 - likewise
-from lightning_tricks.data.base import DataError
-from lightning_tricks.data.digits import DigitsDataModule
-from lightning_tricks.models.classifier import Classifier
+# A class that is imported can be given by its name alone: `errors` imports all tricks and data modules.
+from lightning_tricks.cli.errors import ConfigError, Interrupted, raised_in, unknown_class
+from lightning_tricks.cli.help import PROG, HelpFormatter, examples_text
+from lightning_tricks.cli.options import TrainingOptions
+from lightning_tricks.data import DataError, DigitsDataModule
+from lightning_tricks.models import Classifier
+from lightning_tricks.study.isolation import quiet
 
 STAGES = {
     "fit": "Trains a module with the tricks that a YAML file or the options name.",
@@ -55,21 +55,12 @@ tricks.yaml, for example:
   data:
     class_path: DigitsDataModule
 
-Every trick goes by the name of its class, as do DigitsDataModule, CIFAR10DataModule, CIFAR100DataModule,
-ImageFolderDataModule, and any module of your own by its full path."""
+Name a trick, DigitsDataModule, CIFAR10DataModule, CIFAR100DataModule and ImageFolderDataModule by its class, and a
+module of your own by its full path."""
 
 
 class TricksCLI(LightningCLI):
-    """Any LightningModule and LightningDataModule, by default :class:`Classifier` on the digits.
-
-    Args:
-        args: the words after the command's name; ``None`` for those of the process.
-
-    Raises:
-        ConfigError: if the configuration makes no Trainer, module or data.
-        DataError: if the data or a checkpoint cannot be read.
-        Interrupted: after Ctrl-C.
-    """
+    """A LightningCLI for any LightningModule and LightningDataModule, by default :class:`Classifier` on the digits."""
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
         help_of_stages: dict[str, Any] = {
@@ -102,20 +93,17 @@ class TricksCLI(LightningCLI):
                 path = getattr(checkpoints, "last_model_path", "") or getattr(checkpoints, "best_model_path", "")
                 if path:
                     raise Interrupted(f"stopped; the same command with --ckpt_path {path} goes on from there") from None
-                raise Interrupted("stopped; no checkpoint was written yet, the same command begins anew") from None
+                raise Interrupted("stopped; no checkpoint was written yet, the same command starts again") from None
             raise
         except FileNotFoundError as error:
-            if not str(error).startswith("Checkpoint"):
+            if not raised_in("lightning", error):
                 raise
-            raise DataError(str(error)) from None
+            raise DataError(str(error)) from None  # the checkpoint
         except RuntimeError as error:
-            path, found, _ = str(error).removeprefix("SaveConfigCallback expected ").partition(" to NOT exist")
-            if not found:
+            if not raised_in("lightning.pytorch.cli", error):
                 raise
-            raise ConfigError(
-                f"{path} exists already, and this run would write its configuration over it. Move it away, or give "
-                "each run a folder of its own: with a logger, or another --trainer.default_root_dir."
-            ) from None
+            # The configuration of another run is in the folder.
+            raise ConfigError(f"{error} Or choose another --trainer.default_root_dir.") from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Sets the defaults, and lets the model suit the data."""
@@ -129,14 +117,22 @@ class TricksCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            raise parsing_error(error) from None
+            message = " ".join(str(error).split())
+            raise ConfigError(unknown_class(sys.argv[1:] if args is None else args) or message) from None
 
     def instantiate_classes(self) -> None:
         """Makes the Trainer, the module and the data."""
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, OSError) as error:
-            raise instantiation_error(error) from None
+            cause: BaseException = error
+            while raised_in("jsonargparse", cause) and cause.__cause__:
+                cause = cause.__cause__
+            if isinstance(cause, OSError) and cause.filename:
+                raise ConfigError(f"{cause.filename}: {cause.strerror}") from None
+            if isinstance(cause, ValueError | TypeError):
+                raise ConfigError(" ".join(str(cause).split())) from None
+            raise cause from cause.__cause__
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer."""
@@ -147,30 +143,39 @@ class TricksCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Those of LightningCLI that a classifier has a use for."""
+        """The subcommands of LightningCLI that a classifier needs."""
         return {stage: LightningCLI.subcommands()[stage] for stage in STAGES}
 
 
 def run_trainer(args: Sequence[str] | None) -> None:
-    """Runs the stage that the first word names.
-
-    Args:
-        args: the words after the command's name; ``None`` for those of the process.
-
-    Raises:
-        ConfigError: if the configuration makes no Trainer, module or data.
-        DataError: if the data or the checkpoint cannot be read.
-        Interrupted: after Ctrl-C.
-    """
-    # As `python -m` has it: a module of one's own stands where the command is called.
+    """Runs the stage that the first word names."""
+    # As with `python -m`, modules in the working directory can be imported.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     with warnings.catch_warnings():
         # Lightning 2.6 calls jsonargparse by names that jsonargparse 4.49 has replaced.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"lightning\.pytorch\.cli")
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-        # The default data lie in memory, where loading processes do not help.
+        # The default data are in memory, where loading processes do not help.
         warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
-        # Each run has a folder of its own, so that a checkpoint always comes from another.
+        # Checkpoints always come from another run's folder, so this warning is expected.
         warnings.filterwarnings("ignore", message="The dirpath has changed from")
         TricksCLI(args)
+
+
+def trainer_options(training: TrainingOptions) -> dict[str, Any]:
+    """The arguments of the Trainer that the options give."""
+    devices = int(training.devices) if training.devices.isdigit() else training.devices
+    return {"accelerator": training.accelerator, "devices": devices, "precision": training.precision}
+
+
+def check_trainer(training: TrainingOptions) -> None:
+    """ValueError or MisconfigurationException if the options make no Trainer, before anything is trained or written."""
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the trainings themselves warn
+            pl.Trainer(
+                logger=False, enable_checkpointing=False, enable_model_summary=False, **trainer_options(training)
+            )
+    except (TypeError, ImportError) as error:
+        raise ValueError(f"--accelerator {training.accelerator} with --devices {training.devices}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the command's data modules share: three parts, their loaders, and plain errors about files."""
+"""The base of the data modules: three parts, their loaders and the error for unreadable files."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from lightning_tricks.functional.checks import check_integer
 
-TEST_SPLIT_SEED = 0  # a test part that we split off is the same in every study, whatever its seeds
+TEST_SPLIT_SEED = 0  # a test part without official images is the same for every seed
 _EVALUATION_BATCH = 512
 
 
@@ -27,19 +27,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     Args:
         seed: of the split and of the order of the training images.
-        batch_size: training images in a batch, at least 1.
+        batch_size: training images per batch, at least 1.
         num_workers: processes that load images; 0 loads them in the training process.
 
     Attributes:
-        class_names: one name a class, in the order of the labels; known before ``setup``.
+        class_names: one name per class, in the order of the labels; known before ``setup``.
         in_channels: channels of the images; known before ``setup``.
         image_size: height and width in pixels; known before ``setup``.
-        mean: one number a channel, of the training part, in the units of pixels from 0 to 1.
-        std: likewise.
+        mean: mean of each channel over the training part, for pixels from 0 to 1.
+        std: standard deviation of each channel over the training part, for pixels from 0 to 1.
 
     Raises:
-        TypeError: if an argument is not of its type.
-        ValueError: if ``batch_size`` is below 1, or ``seed`` or ``num_workers`` below 0.
+        TypeError: an argument has the wrong type.
+        ValueError: ``batch_size`` is below 1, or ``seed`` or ``num_workers`` is below 0.
     """
 
     class_names: Sequence[str]
@@ -73,7 +73,7 @@ class ImageDataModule(pl.LightningDataModule):
             self.train, self.validation, self.test = self.load()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled by a generator of its own, so that nothing else that draws can change the order.
+        """Shuffled by its own generator, so that other random draws do not change the order.
 
         A last batch of a single image is left out: batch normalisation cannot train on one.
         """
@@ -109,23 +109,13 @@ class ImageDataModule(pl.LightningDataModule):
 def stratified_split(
     indices: torch.Tensor, labels: torch.Tensor, *, share: float, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Splits ``indices`` in two, each class in the same proportion.
-
-    Args:
-        indices: int64, of shape (M,), into ``labels``.
-        labels: int64, of shape (N,).
-        share: of the second part, in (0, 1).
-        seed: of the split.
-
-    Returns:
-        Two new tensors of indices.
-    """
+    """Splits ``indices`` into ``labels`` in two, with the same share of each class in the second part."""
     first, second = train_test_split(indices.numpy(), test_size=share, random_state=seed, stratify=labels[indices])
     return torch.from_numpy(first), torch.from_numpy(second)
 
 
 def _seed_augmentation(worker_id: int) -> None:
-    """Gives each loading process, in each epoch, draws of its own: all start from copies of one generator."""
+    """Gives each loading process in each epoch its own draws: all start from copies of one generator."""
     worker = get_worker_info()
     generator = getattr(worker.dataset, "generator", None) if worker else None
     if worker and generator:

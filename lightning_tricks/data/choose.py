@@ -1,4 +1,4 @@
-"""The data that ``--data`` names."""
+"""Finds the data module that ``--data`` names."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,19 +16,7 @@ DATA = ("digits", "cifar10", "cifar100")
 def choose_data(
     data: str, *, batch_size: int, data_dir: Path, image_size: int, workers: int
 ) -> Callable[..., ImageDataModule]:
-    """What makes the data module that ``--data`` names, given ``seed=``.
-
-    Args:
-        data: one of ``DATA``, or a folder.
-        batch_size: training images in a batch.
-        data_dir: where CIFAR's files are, or go.
-        image_size: of the images of a folder, in pixels.
-        workers: processes that load the images of a folder.
-
-    Raises:
-        ValueError: if it is neither.
-        DataError: if it looks like a folder, but there is none.
-    """
+    """Returns a function of ``seed=`` that makes the data module for one of ``DATA`` or a folder of images."""
     if data == "digits":
         return partial(DigitsDataModule, batch_size=batch_size)
     if data in ("cifar10", "cifar100"):
@@ -37,7 +25,7 @@ def choose_data(
     if Path(data).is_dir():
         return partial(ImageFolderDataModule, data, batch_size=batch_size, image_size=image_size, num_workers=workers)
     if Path(data).exists():
-        raise DataError(f"{data}: is a file; expected a folder with one folder of images for each class.")
-    if Path(data).name != data:  # "digts" is a slip of the pen, "./digts" a folder
+        raise DataError(f"{data}: is a file; expected a folder with one folder of images per class.")
+    if Path(data).name != data:  # "digts" is a misspelt name, "./digts" a folder
         raise DataError(f"{data}: there is no such folder.")
     raise unknown_name("data", data, DATA, more=", or a folder of images")

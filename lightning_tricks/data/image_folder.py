@@ -1,4 +1,4 @@
-"""A folder with one folder of images for each class."""
+"""A folder with one folder of images per class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from lightning_tricks.data.base import TEST_SPLIT_SEED, DataError, ImageDataModu
 from lightning_tricks.functional.checks import check_integer
 
 _STATISTICS_IMAGES = 1000
-_LEAST_IMAGES = 5  # of a class: fewer cannot be split into parts that hold it
+_LEAST_IMAGES = 5  # per class, so that every part gets at least one
 
 
 class ImageFolderDataModule(ImageDataModule):
-    """Images of one's own, in one of two layouts.
+    """Your own images, in one of two layouts.
 
     - ``root/train/<class>/*`` and ``root/val/<class>/*``: ``val`` is the test part; ``seed`` splits ``train``,
       stratified by class, into 80% for training and 20% for validation.
@@ -33,14 +33,29 @@ class ImageFolderDataModule(ImageDataModule):
         root: the folder.
         image_size: height and width, in pixels, of the images that the model gets, at least 1.
         seed: of the split, of the order of the training images and of their crops and flips.
-        batch_size: training images in a batch, at least 1.
+        batch_size: training images per batch, at least 1.
         num_workers: processes that load images; 0 loads them in the training process.
 
     Raises:
-        TypeError: if an argument is not of its type.
-        ValueError: if an argument is out of its range.
-        DataError: if there is no such folder, it has fewer than two classes, a class has fewer than five images, the
-            classes of ``train`` and ``val`` differ, or a folder cannot be read; later, if an image cannot be read.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of its range.
+        DataError: there is no such folder, it has fewer than two classes, a class has fewer than five images, the
+            classes of ``train`` and ``val`` differ, or a folder cannot be read; later: an image cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from lightning_tricks.data import ImageFolderDataModule
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     (root / name).mkdir()
+        ...     for i in range(5):
+        ...         Image.new("RGB", (40, 30)).save(root / name / f"{i}.png")
+        >>> data = ImageFolderDataModule(root, image_size=16)
+        >>> data.setup("fit")
+        >>> data.class_names, len(data.train), tuple(data.train[0][0].shape)
+        (['cat', 'dog'], 6, (3, 16, 16))
     """
 
     in_channels = 3
@@ -91,17 +106,7 @@ class ImageFolderDataModule(ImageDataModule):
 
 
 def read_image(path: Path) -> Image.Image:
-    """Reads an image as RGB.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        The image, in memory.
-
-    Raises:
-        DataError: if it is missing, truncated, or no image.
-    """
+    """Reads an image as RGB; DataError if it is missing, truncated or no image."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -110,7 +115,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _list_images(root: Path, *, least: int = _LEAST_IMAGES) -> tuple[list[Path], torch.Tensor, list[str]]:
-    """The images below ``root``, their labels, and the classes, in the order of their names."""
+    """The images below ``root``, their labels, and the classes in the order of their names."""
     try:
         folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         found = {
@@ -121,25 +126,29 @@ def _list_images(root: Path, *, least: int = _LEAST_IMAGES) -> tuple[list[Path],
         raise DataError(f"{root}: cannot read this folder: {error.strerror}.") from error
     if not any(found.values()):
         endings = ", ".join(IMG_EXTENSIONS)
-        raise DataError(f"{root}: there are no images in its folders (one folder a class, files ending in {endings}).")
+        raise DataError(
+            f"{root}: there are no images in its folders (one folder per class, files ending in {endings})."
+        )
     if len(found) < 2:
-        raise DataError(f"{root}: needs two or more classes, a folder for each, but there is only {folders[0].name!r}.")
+        raise DataError(
+            f"{root}: needs two or more classes, one folder per class, but there is only {folders[0].name!r}."
+        )
     for name, paths in found.items():
         if len(paths) < least:
-            raise DataError(f"{root / name}: needs at least {least} images of a class, but there are {len(paths)}.")
+            raise DataError(f"{root / name}: needs at least {least} images per class, but there are {len(paths)}.")
     labels = torch.tensor([label for label, paths in enumerate(found.values()) for _ in paths])
     return [path for paths in found.values() for path in paths], labels, list(found)
 
 
 def _statistics(images: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each channel; a channel of one value everywhere gets 1, and so stays zero."""
+    """Mean and standard deviation of each channel; a constant channel gets a deviation of 1, so that it becomes 0."""
     pixels = torch.stack(list(images)).transpose(0, 1).flatten(1).double()
     std = pixels.std(1)
     return pixels.mean(1).float(), torch.where(std > 0, std, 1.0).float()
 
 
 class _Files(Dataset[Any]):
-    """Images that are read when they are asked for."""
+    """Images that are read and transformed when they are needed."""
 
     def __init__(
         self, paths: Sequence[Path], labels: torch.Tensor, transform: v2.Transform, generator: Any = None
@@ -153,7 +162,7 @@ class _Files(Dataset[Any]):
         image = read_image(self.paths[index])
         if self.generator is None:
             return self.transform(image), self.labels[index]
-        # The transforms draw from torch's global generator: it is lent to them, with draws of our own.
+        # The transforms draw from torch's CPU generator. `torch.manual_seed` would seed those of the GPUs too.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
+            torch.default_generator.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
             return self.transform(image), self.labels[index]

@@ -1,4 +1,4 @@
-"""The command's module: an image classifier, written as if no trick existed."""
+"""The image classifier that the command trains; it knows no trick."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ from lightning_tricks.optim._zero_gamma import zero_gamma as zero_last_scales
 from lightning_tricks.optim.adabound import AdaBound
 from lightning_tricks.optim.param_groups import weight_decay_groups
 
-_ADABOUND_SHARE = 0.01  # of the final rate, as the defaults 1e-3 and 0.1 of its authors have it
+_ADABOUND_SHARE = 0.01  # of the final rate: its authors' defaults are 1e-3 and 0.1
 
 
 class Classifier(pl.LightningModule):
@@ -24,17 +24,23 @@ class Classifier(pl.LightningModule):
         num_classes: number of classes, at least 2.
         in_channels: channels of the images.
         image_size: height and width of the images in pixels.
-        lr: learning rate of the optimizer, above 0, constant. AdaBound takes it as the rate that it ends with, and
-            begins with a hundredth.
+        lr: learning rate of the optimizer, above 0, constant. AdaBound ends with it and starts with a hundredth of it.
         weight_decay: of the optimizer, at least 0.
         optimizer: ``sgd``, with Nesterov momentum 0.9, or ``adabound``.
-        bias_decay: whether biases and the parameters of normalisations are decayed too.
-        zero_gamma: whether residual blocks begin as the identity.
+        bias_decay: whether weight decay includes biases and the parameters of normalisations.
+        zero_gamma: whether residual blocks start as the identity.
 
     Raises:
-        TypeError: if an argument is not of its type.
-        ValueError: if an argument is out of its range, there is no such model or optimizer, the model cannot take
-            images of this size, or ``zero_gamma`` finds no residual block.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of its range, there is no such model or optimizer, the model cannot take images
+            of this size, or ``zero_gamma`` finds no residual block.
+
+    Example:
+        >>> import torch
+        >>> from lightning_tricks.models import Classifier
+        >>> net = Classifier(num_classes=10, in_channels=1, image_size=8)
+        >>> net(torch.zeros(3, 1, 8, 8)).shape
+        torch.Size([3, 10])
     """
 
     def __init__(

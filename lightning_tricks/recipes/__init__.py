@@ -1,29 +1,33 @@
 """Published training recipes as lists of callbacks, and as YAML files for the command.
 
-A recipe is more than its callbacks: each function says what else the published number took. For a study, wrap each
-callback in an arm and ask ``question="recipe"``; for one training, ``Trainer(callbacks=recipes.bag_of_tricks())`` or
-``lightning-tricks fit --config FILE``, where :func:`config_path` says where the file is.
+A recipe is more than its callbacks: each function lists what else the published number needs. For a study, wrap each
+callback in an arm and use ``question="recipe"``. For one training, use ``Trainer(callbacks=recipes.bag_of_tricks())``
+or ``lightning-tricks fit --config FILE`` with the path that :func:`config_path` returns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import lightning.pytorch as pl
 from torch import nn
 from torchvision.transforms import v2
 
-from lightning_tricks.callbacks.augment import Augment
-from lightning_tricks.callbacks.cosine_decay import CosineDecay
-from lightning_tricks.callbacks.cutmix import CutMix
-from lightning_tricks.callbacks.distillation import Distillation
-from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
-from lightning_tricks.callbacks.label_smoothing import LabelSmoothing
-from lightning_tricks.callbacks.linear_scaling import LinearScaling
-from lightning_tricks.callbacks.mixup import Mixup
-from lightning_tricks.callbacks.random_choice import RandomChoice
-from lightning_tricks.callbacks.random_erasing import RandomErasing
+from lightning_tricks.callbacks import (
+    Augment,
+    CosineDecay,
+    CutMix,
+    Distillation,
+    GradualWarmup,
+    LabelSmoothing,
+    LinearScaling,
+    Mixup,
+    RandomChoice,
+    RandomErasing,
+)
+from lightning_tricks.functional.checks import unknown_name
 
 __all__ = ["bag_of_tricks", "config_path", "torchvision_2021"]
 
@@ -35,21 +39,21 @@ def bag_of_tricks(
 ) -> list[pl.Callback]:
     """Returns the training refinements of "Bag of Tricks for Image Classification".
 
-    ResNet-50 went from 75.3% to 79.29% top-1 on ImageNet. No callbacks, and part of that number: the ResNet-50-D
+    ResNet-50 went from 75.3% to 79.29% top-1 on ImageNet. Part of that number, but no callbacks: the ResNet-50-D
     architecture; no weight decay on biases and normalisation (:func:`~lightning_tricks.weight_decay_groups`); the
     last scale of each residual block starting at 0 (:func:`~lightning_tricks.zero_gamma`); SGD with Nesterov momentum;
     batches of 1024; 16-bit precision (``Trainer(precision="16-mixed")``); 200 epochs, with mixup; a ResNet-152-D as
-    the teacher; random crops to 224 pixels, flips, and jitter of the colours.
+    the teacher; random crops to 224 pixels, flips, and colour jitter.
 
-    The optimizer's learning rate is that for a batch of 256 (0.1 in the paper): ``LinearScaling`` multiplies it by the
+    Give the optimizer the learning rate for a batch of 256 (0.1 in the paper): ``LinearScaling`` multiplies it by the
     batch size / 256.
 
     Args:
-        teacher: for the distillation; ``None`` leaves it out.
+        teacher: one or several trained modules; ``None`` leaves out the distillation.
         temperature: of the distillation, above 0.
 
     Returns:
-        New callbacks. The YAML file ``bag_of_tricks`` has those without a teacher.
+        New callbacks. The YAML file ``bag_of_tricks`` has them without a teacher.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -77,22 +81,23 @@ def bag_of_tricks(
 def torchvision_2021(*, mean: float | Sequence[float] = IMAGENET_MEAN) -> list[pl.Callback]:
     """Returns the recipe of torchvision's second set of ImageNet weights.
 
-    ResNet-50 went from 76.130% to 80.858% top-1 on ImageNet. No callbacks, and part of that number: 600 epochs; SGD
+    ResNet-50 went from 76.130% to 80.858% top-1 on ImageNet. Part of that number, but no callbacks: 600 epochs; SGD
     with momentum 0.9, learning rate 0.5 for batches of 1024, weight decay 2e-5 but none for normalisation
-    (:func:`~lightning_tricks.weight_decay_groups` leaves it out for biases too); random crops to 176 pixels and flips
-    in training, 224 pixels in validation; a sampler that repeats each image four times, augmented anew. The average of
-    the weights is Lightning's own, ``EMAWeightAveraging(decay=0.9989, update_every_n_steps=32)``: torchvision derives
-    that decay from the length of the run, and for a shorter one it has to be lower.
+    (:func:`~lightning_tricks.weight_decay_groups` excludes biases too); random crops to 176 pixels and flips
+    in training, 224 pixels in validation; a sampler that repeats each image four times, each time augmented
+    differently; and an average of the weights, Lightning's ``EMAWeightAveraging(decay=0.9989,
+    update_every_n_steps=32)``: torchvision derives that decay from the length of the run; a shorter run needs a lower
+    one.
 
-    Images must reach ``training_step`` as floats in [0, 1], which is what TrivialAugment's operations mean: normalise
-    them in the module's ``forward``, not in the data set. Steps of the schedule are optimizer steps here, epochs there;
-    at the beginning of each epoch the two agree.
+    Images must reach ``training_step`` as floats in [0, 1], because TrivialAugment's operations are defined for them:
+    normalise them in the module's ``forward``, not in the data set. The schedule changes the rate at each optimizer
+    step, torchvision's at each epoch; at the start of each epoch the two agree.
 
     Args:
-        mean: the data set's mean in [0, 1], with which rectangles are erased: a number, or one a channel.
+        mean: the data set's mean in [0, 1], with which rectangles are filled: a number, or one per channel.
 
     Returns:
-        New callbacks. The YAML file ``torchvision_2021`` has those with ImageNet's mean.
+        New callbacks. The YAML file ``torchvision_2021`` has them with ImageNet's mean.
 
     Raises:
         TypeError: ``mean`` has the wrong type.
@@ -117,8 +122,8 @@ def torchvision_2021(*, mean: float | Sequence[float] = IMAGENET_MEAN) -> list[p
     ]
 
 
-def config_path(recipe: str) -> Path:
-    """Returns where the YAML file of a recipe is, for ``lightning-tricks fit --config``.
+def config_path(recipe: Literal["bag_of_tricks", "torchvision_2021"]) -> Path:
+    """Returns the path of a recipe's YAML file, for ``lightning-tricks fit --config``.
 
     Args:
         recipe: ``"bag_of_tricks"`` or ``"torchvision_2021"``.
@@ -132,5 +137,5 @@ def config_path(recipe: str) -> Path:
     """
     files = {file.stem: file for file in sorted(Path(__file__).parent.glob("*.yaml"))}
     if recipe not in files:
-        raise ValueError(f"config_path needs a recipe out of {', '.join(files)}, but got {recipe!r}")
+        raise unknown_name("recipe", recipe, files)
     return files[recipe]

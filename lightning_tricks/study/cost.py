@@ -1,59 +1,55 @@
-"""What a run costs: time, and memory at its peak."""
+"""Measures the time and the peak memory of a run."""
 
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import torch
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-_TOLERANCE = 8 * 2**20  # bytes: the kernel counts pages processor by processor, and adds up now and then
+_TOLERANCE = 8 * 2**20  # bytes: the kernel counts pages per processor, and adds up now and then
 
 
 class Cost:
     """Measures the block that it encloses.
 
     Attributes:
-        seconds: of wall-clock time, a GPU's queue awaited.
-        peak_memory: in bytes: on a GPU what torch's allocator had given out at most, otherwise the most that the
-            process had in physical memory. ``None`` where that cannot be known: elsewhere than on Linux, and in a
-            sandbox that keeps the process from starting its peak anew. Of this process: the other ranks of a
-            distributed run are not counted.
+        seconds: wall-clock time, including the work that a GPU has queued.
+        peak_memory: in bytes, of this process alone: on a GPU the peak of torch's allocator, otherwise the peak of
+            physical memory; ``None`` where that is unknown: not on Linux, and not in a sandbox that does not let the
+            process reset its peak.
     """
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.peak_memory: int | None = None
+    seconds = 0.0
+    peak_memory: int | None = None
 
     def __enter__(self) -> "Cost":
         if torch.cuda.is_available():
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        # Writing 5 starts the process's peak anew. A sandbox may refuse that, or take the 5 and do nothing; the peak
-        # may then be an earlier block's. It is this one's if it is no more than what the process occupies at its start.
+        # Writing 5 resets VmHWM. A sandbox may refuse or ignore it; then the peak may predate this block.
         with suppress(OSError):
             _CLEAR.write_text("5")
-        peak, now = _process_memory("VmHWM"), _process_memory("VmRSS")
-        self._own_peak = peak is not None and now is not None and peak - now <= _TOLERANCE
+        peak, now = _memory("VmHWM"), _memory("VmRSS")
+        self._is_reset = peak is not None and now is not None and peak - now <= _TOLERANCE
         self._start = time.perf_counter()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         gpu_bytes = 0
         if torch.cuda.is_available():
             torch.cuda.synchronize()
             gpu_bytes = torch.cuda.max_memory_allocated()
         self.seconds = time.perf_counter() - self._start
-        self.peak_memory = gpu_bytes or (_process_memory("VmHWM") if self._own_peak else None)
+        self.peak_memory = gpu_bytes or (_memory("VmHWM") if self._is_reset else None)
 
 
-def _process_memory(name: str) -> int | None:
+def _memory(field: str) -> int | None:
+    """A field of the process's status in bytes."""
     with suppress(OSError):
         for line in _STATUS.read_text().splitlines():
-            if line.startswith(f"{name}:"):
+            if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024
     return None

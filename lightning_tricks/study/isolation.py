@@ -1,4 +1,4 @@
-"""What a run leaves as it was, and how ranks wait for each other."""
+"""Keeps a run from changing the state of the process; a barrier for ranks."""
 
 import logging
 import random
@@ -12,21 +12,21 @@ import torch
 
 
 def seed_global_generators(seed: int) -> None:
-    """Seeds what module constructors and shuffling loaders draw from; see :func:`isolated_generators`."""
+    """Seeds the global generators of Python, NumPy and torch; see :func:`isolated_generators`."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def await_other_ranks() -> None:
-    """In a distributed run: what rank 0 has written before is there for all ranks afterwards."""
+    """In a distributed run, waits for all ranks, so that they see what rank 0 has written."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
 
 
 @contextmanager
 def isolated_generators() -> Iterator[None]:
-    """Puts the global generators' states back, also after an exception."""
+    """Restores the states of the global generators, also after an exception."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
@@ -41,7 +41,7 @@ def isolated_generators() -> Iterator[None]:
 
 @contextmanager
 def keyboard_interrupt_stays_one() -> Iterator[None]:
-    """After Ctrl-C Lightning exits the process, at times deaf to further ones; the caller shall decide that."""
+    """Turns the SystemExit that Lightning raises on Ctrl-C into KeyboardInterrupt, and restores the SIGINT handler."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -54,7 +54,7 @@ def keyboard_interrupt_stays_one() -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Lightning's notes about the hardware and the end of each fit off the screen; its warnings still show."""
+    """Hides Lightning's notes on the hardware and on the end of each fit; other warnings still show."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

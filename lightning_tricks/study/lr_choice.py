@@ -1,4 +1,4 @@
-"""The learning rate that suits an arm, chosen without the samples that the arms are compared on."""
+"""Chooses an arm's learning rate without the samples that the arms are compared on."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,9 @@ _INNER_SHARE = 0.2
 
 
 def hold_out(datamodule: pl.LightningDataModule, *, seed: int) -> None:
-    """Takes a fifth of the training part for validation, in place of the validation part, which is not read.
+    """Changes the datamodule: a fifth of the training part, chosen by ``seed``, replaces the validation part.
 
-    The datamodule is changed: its ``train_dataloader`` gives the other four fifths, shuffled if it shuffled before.
-
-    Args:
-        datamodule: one that this run owns, with one train DataLoader of a data set with a length.
-        seed: of the choice of the fifth.
+    Its ``train_dataloader`` gives the other four fifths, shuffled if it shuffled before.
     """
     original = datamodule.train_dataloader
     parts: list[Dataset[Any]] = []
@@ -35,7 +31,7 @@ def hold_out(datamodule: pl.LightningDataModule, *, seed: int) -> None:
     def train_dataloader() -> DataLoader[Any]:
         loader, (train, _) = split()
         shuffle = isinstance(loader.sampler, RandomSampler)
-        # A generator of the loader's own is spent by no other loader here: this one replaces it.
+        # Reuses the loader's own generator: the original loader is never iterated.
         return _like(loader, train, shuffle=shuffle, drop_last=loader.drop_last)
 
     def val_dataloader() -> DataLoader[Any]:
@@ -47,15 +43,7 @@ def hold_out(datamodule: pl.LightningDataModule, *, seed: int) -> None:
 
 
 def best_lr(trials: Sequence[Mapping[str, Any]], *, mode: str) -> float:
-    """The learning rate of the best trial.
-
-    Args:
-        trials: ``lr`` and ``value`` of each; one whose value is not finite is worse than any other.
-        mode: ``"max"`` or ``"min"``.
-
-    Returns:
-        Among equally good ones the first in the grid.
-    """
+    """The learning rate of the best trial, or of the first of equal ones; a value that is not finite is the worst."""
 
     def goodness(trial: Mapping[str, Any]) -> float:
         if not math.isfinite(trial["value"]):

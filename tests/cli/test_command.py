@@ -6,10 +6,10 @@ import pytest
 
 import lightning_tricks.cli as cli
 from lightning_tricks.cli import command
-from lightning_tricks.cli.arms import DEFAULT_TRICKS
 from lightning_tricks.cli.command import SUBCOMMANDS, run_command
 from lightning_tricks.cli.trainer_command import STAGES
-from lightning_tricks.data.image_folder import ImageFolderDataModule
+from lightning_tricks.cli.tricks import DEFAULT_TRICKS
+from lightning_tricks.data import ImageFolderDataModule
 from tests.data.image_files import write_images
 
 
@@ -81,7 +81,7 @@ def test_help_lists_every_trick(name, monkeypatch, capsys):
         (["ablate", "--lr", "-1"], "lr"),
         (["ablate", "--margin", "0"], "margin"),
         (["ablate", "--workers", "-1"], "workers"),
-        (["confirm"], "the following arguments are required: --arm\n"),
+        (["confirm"], "the following arguments are required: confirm.arm\n"),
         (["ablat"], "there is no subcommand 'ablat'. Did you mean 'ablate'?"),
         (["predict"], "There are: ablate, confirm, fit, preview, test, validate."),
         ([], "subcommand"),

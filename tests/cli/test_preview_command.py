@@ -6,9 +6,9 @@ from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.callbacks.linear_scaling import LinearScaling
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.cli import preview_command
-from lightning_tricks.cli.arms import TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, PreviewOptions
+from lightning_tricks.cli.tricks import TRICKS
 from tests.data.image_files import CLASSES, write_images
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from lightning_tricks import recipes
 from lightning_tricks.cli import study_command
-from lightning_tricks.cli.arms import DEFAULT_TRICKS, TRICKS
 from lightning_tricks.cli.command import run_command
 from lightning_tricks.cli.options import DataOptions, StudyOptions, TrainingOptions
-from lightning_tricks.cli.trainer_options import trainer_options
+from lightning_tricks.cli.trainer_command import trainer_options
+from lightning_tricks.cli.tricks import DEFAULT_TRICKS, TRICKS
 from tests.cli.finished_runs import trainings  # noqa: F401 - a fixture
 from tests.data.image_files import write_images
 
@@ -97,7 +97,7 @@ def test_table_and_report_are_in_points_as_the_margin_is(tmp_path, trainings, ca
 
 
 def test_a_changed_learning_rate_is_told_with_the_table(tmp_path, trainings, capsys):  # noqa: F811
-    caution = "at 0.25 times the baseline's learning rate, 0.0125 in place of 0.05 (batches of 64 on one device"
+    caution = "at 0.25 times the baseline's learning rate, 0.0125 instead of 0.05 (batches of 64 on one device"
     run(f"ablate --recipe bag_of_tricks --seeds 1 --out {tmp_path}")
     assert caution in (words := " ".join(capsys.readouterr().out.split()))
     assert "lr_grid" in words
@@ -296,7 +296,7 @@ def test_every_trick_trains(tmp_path, make_trainer):
     """One step of each, distillation aside, which the study above has trained."""
     data = study_command.choose_data("digits", batch_size=64, data_dir=tmp_path, image_size=8, workers=0)(seed=0)
     for name, trick in TRICKS.items():
-        if trick.taught is None:
+        if trick.callbacks_with_teacher is None:
             model = "resnet18" if name == "zero_gamma" else "tiny"
             module = study_command.Classifier(model=model, **trick.module)
             trainer = make_trainer(

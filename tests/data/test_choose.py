@@ -2,11 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from lightning_tricks.data.base import DataError
+from lightning_tricks.data import (
+    CIFAR10DataModule,
+    CIFAR100DataModule,
+    DataError,
+    DigitsDataModule,
+    ImageFolderDataModule,
+)
 from lightning_tricks.data.choose import DATA, choose_data
-from lightning_tricks.data.cifar import CIFAR10DataModule, CIFAR100DataModule
-from lightning_tricks.data.digits import DigitsDataModule
-from lightning_tricks.data.image_folder import ImageFolderDataModule
 from tests.data.image_files import write_images
 
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torchvision import datasets
 
-from lightning_tricks.data.base import DataError
-from lightning_tricks.data.cifar import CIFAR10DataModule, CIFAR100DataModule
+from lightning_tricks.data import CIFAR10DataModule, CIFAR100DataModule, DataError
 
 SOURCES = {CIFAR10DataModule: datasets.CIFAR10, CIFAR100DataModule: datasets.CIFAR100}
 

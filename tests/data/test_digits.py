@@ -1,6 +1,6 @@
 import torch
 
-from lightning_tricks.data.digits import DigitsDataModule
+from lightning_tricks.data import DigitsDataModule
 
 
 def parts(seed, **kwargs):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_tricks.data.base import DataError
-from lightning_tricks.data.image_folder import ImageFolderDataModule, read_image
+from lightning_tricks.data import DataError, ImageFolderDataModule
+from lightning_tricks.data.image_folder import read_image
 from tests.data.image_files import CLASSES, write_images
 
 
@@ -103,6 +103,13 @@ def test_draws_come_from_the_seed_alone_and_differ_by_epoch(flat, workers):
     assert not torch.equal(first[0].sum((1, 2, 3)).sort().values, first[1].sum((1, 2, 3)).sort().values)
 
 
+def test_the_generators_of_gpus_are_left_alone(flat, monkeypatch):
+    data, seeded = load(flat), []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    data.train[0]
+    assert seeded == []
+
+
 def test_training_images_are_cropped_anew_and_others_are_not(flat):
     data = load(flat)
     assert not torch.equal(data.train[0][0], data.train[0][0])
@@ -143,18 +150,18 @@ def bad_missing(root):
 def bad_empty(root):
     (root / "ant").mkdir()
     (root / "bee").mkdir()
-    return root, r"there are no images in its folders \(one folder a class, files ending in .*\.jpg"
+    return root, r"there are no images in its folders \(one folder per class, files ending in .*\.jpg"
 
 
 def bad_one_class(root):
     return write_images(
         root, classes=("ant",)
-    ), r"needs two or more classes, a folder for each, but there is only 'ant'"
+    ), r"needs two or more classes, one folder per class, but there is only 'ant'"
 
 
 def bad_few(root):
     write_images(root, classes=("ant", "bee"))
-    return write_images(root, classes=("cow",), count=4), r"cow: needs at least 5 images of a class, but there are 4"
+    return write_images(root, classes=("cow",), count=4), r"cow: needs at least 5 images per class, but there are 4"
 
 
 def bad_no_val(root):

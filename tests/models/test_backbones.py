@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from lightning_tricks.models.backbones import build_model, model_names
+from lightning_tricks.models.backbones import build_model, model_names, tiny_cnn
 
 
 def first_convolution(net):
@@ -58,3 +58,15 @@ def test_wrong_names_and_sizes():
 def test_names_are_those_of_classification_models():
     assert {"tiny", "resnet50", "vit_b_16"} <= set(model_names())
     assert not {"fcn_resnet50", "fasterrcnn_resnet50_fpn", "raft_large"} & set(model_names())
+
+
+@pytest.mark.parametrize(("n", "channels", "classes"), [(1, 1, 10), (3, 3, 7)])
+def test_tiny_logits(n, channels, classes):
+    net = tiny_cnn(num_classes=classes, in_channels=channels).eval()
+    assert net(torch.randn(n, channels, 9, 6)).shape == (n, classes)
+    assert net(torch.randn(n, channels, 2, 2)).shape == (n, classes)
+
+
+def test_tiny_is_as_small_as_it_says():
+    parameters = sum(p.numel() for p in tiny_cnn(num_classes=10, in_channels=1).parameters())
+    assert round(parameters, -3) == 24_000

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_tricks import AdaBound
-from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.models import Classifier
 
 
 def test_optimizer():

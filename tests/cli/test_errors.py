@@ -1,10 +1,13 @@
+import shlex
 import sys
 
+import lightning.pytorch as pl
 import pytest
+import yaml
 
-from lightning_tricks.cli import config_errors
-from lightning_tricks.cli.arms import TRICKS
+from lightning_tricks import data, models
 from lightning_tricks.cli.command import run_command
+from lightning_tricks.cli.tricks import TRICKS
 
 CHOICE = "--trainer.callbacks+=RandomChoice"
 
@@ -31,11 +34,6 @@ def refusal(words, monkeypatch, capsys):
             "--trainer.callbacks+=lightning_tricks.Mixupp",
             "there is no lightning_tricks class 'Mixupp'. Did you mean 'Mixup'?",
         ),
-        ("--trainer.callbacks+=lightning_trick.Mixup", "Mixup: No module named 'lightning_trick'"),
-        (
-            "--trainer.callbacks+=Mixup --trainer.callbacks.alpa 1",
-            "there is no Mixup argument 'alpa'. Did you mean 'alpha'?",
-        ),
         ("--trainer.callbacks+=Mixup --trainer.callbacks.alpha -1", "Mixup needs alpha to be at least 0, but got -1.0"),
         ("--model Clasifier", "there is no module 'Clasifier'. Did you mean 'Classifier'?"),
         (
@@ -44,9 +42,7 @@ def refusal(words, monkeypatch, capsys):
             "for a net of torchvision: --model.model.",
         ),
         ("--model.model resnet81", "there is no model 'resnet81'. Did you mean 'resnet18'?"),
-        ("--model.modle tiny", "there is no Classifier argument 'modle'. Did you mean 'model'?"),
         ("--data CIFAR01DataModule", "there is no data module 'CIFAR01DataModule'. Did you mean 'CIFAR10DataModule'?"),
-        ("--data ImageFolderDataModule", "ImageFolderDataModule: the following arguments are required: root"),
         ("--data.seed -1", "DigitsDataModule needs seed to be at least 0, but got -1"),
     ],
 )
@@ -58,6 +54,11 @@ def test_one_plain_line(words, message, monkeypatch, capsys):
     ("words", "message"),
     [
         ("--trainer.max_epochs many", "Given value: many"),
+        ("--trainer.callbacks+=lightning_trick.Mixup", "No module named 'lightning_trick'"),
+        ("--trainer.callbacks+=Mixup --trainer.callbacks.alpa 1", "Option 'alpa' is not accepted"),
+        ("--model.modle tiny", "Option 'modle' is not accepted"),
+        ("--data ImageFolderDataModule", "the following arguments are required: root"),
+        ("--data [", "["),
         ("--config nowhere.yaml", "File does not exist"),
         ("--nonsense 3", "unrecognized arguments: --nonsense 3"),
     ],
@@ -67,6 +68,59 @@ def test_other_mistakes_in_the_parsers_own_words(words, message, monkeypatch, ca
     assert code == 2
     assert message in text
     assert "usage" not in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"trainer": {"callbacks": [{"class_path": "Mixup"}, {"class_path": "Cutmixx"}]}}, "no callback 'Cutmixx'"),
+        ({"trainer": {"callbacks": {"class_path": "Cutmixx"}}}, "no callback 'Cutmixx'"),
+        (
+            {
+                "trainer": {
+                    "callbacks": [{"class_path": "RandomChoice", "init_args": {"tricks": [{"class_path": "Cutmixx"}]}}]
+                }
+            },
+            "no callback 'Cutmixx'",
+        ),
+        ({"model": {"class_path": "Clasifier", "init_args": {"lr": 0.1}}}, "no module 'Clasifier'"),
+        ({"data": {"class_path": "DigitDataModule"}}, "no data module 'DigitDataModule'"),
+        ({"data": {"class_path": "lightning_tricks.data.DigitDataModule"}}, "no lightning_tricks.data class 'DigitD"),
+    ],
+)
+def test_a_misspelt_class_in_a_file_is_named(config, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    code, text = refusal(f"--config {tmp_path}/run.yaml", monkeypatch, capsys)
+    assert code == 2
+    assert text.startswith(f"lightning-tricks: there is {message}")
+    assert "Did you mean '" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "'--trainer.callbacks={class_path: Cutmixx}'",
+        "--trainer.callbacks.class_path=Cutmixx",
+        "--trainer.callbacks+=RandomChoice --trainer.callbacks.init_args.tricks+=Cutmixx",
+    ],
+)
+def test_a_misspelt_class_is_named_in_every_spelling_of_the_option(words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lightning-tricks", "fit", *shlex.split(words)])
+    with pytest.raises(SystemExit, match="2"):
+        run_command()
+    assert "there is no callback 'Cutmixx'. Did you mean 'CutMix'?" in capsys.readouterr().err
+
+
+class OwnCallback(pl.Callback):
+    pass
+
+
+def test_another_mistake_is_not_blamed_on_a_class_of_the_users_own(monkeypatch, capsys):
+    words = "--trainer.callbacks+=OwnCallback --trainer.max_epochs many"
+    _, text = refusal(words, monkeypatch, capsys)
+    assert "there is no callback" not in text
+    assert "Given value: many" in text
 
 
 def test_every_trick_is_among_the_names(monkeypatch, capsys):
@@ -79,8 +133,8 @@ def test_every_trick_is_among_the_names(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [f"--model {name}" for name in config_errors.MODULES]
-    + [f"--data {name}" for name in config_errors.DATA_MODULES if name != "ImageFolderDataModule"]
+    [f"--model {name}" for name in models.__all__]
+    + [f"--data {name}" for name in data.__all__ if name not in {"ImageFolderDataModule", "DataError"}]
     + ["--data ImageFolderDataModule --data.root folder"],
 )
 def test_the_names_that_it_lists_are_known(words, monkeypatch, capsys):

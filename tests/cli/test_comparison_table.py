@@ -2,7 +2,7 @@ import math
 
 from rich.console import Console
 
-from lightning_tricks.cli.table import comparison_table
+from lightning_tricks.cli.study_command import comparison_table
 from lightning_tricks.study import StudyResult
 
 SIZES = {"metric": "val_acc", "diverged": False, "lr": None, "train_size": 1077, "eval_size": 360}

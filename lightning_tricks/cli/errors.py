@@ -70,7 +70,8 @@ def _check_class(name: str, kind: str, base: type, known: Collection[str], more:
 
 
 def _subclasses(base: type) -> Iterator[str]:
-    for subclass in base.__subclasses__():
+    subclasses: list[type] = base.__subclasses__()
+    for subclass in subclasses:
         yield subclass.__name__
         yield from _subclasses(subclass)
 

@@ -117,8 +117,8 @@ class TricksCLI(LightningCLI):
         try:
             super().parse_arguments(parser, args)
         except ArgumentError as error:
-            message = " ".join(str(error).split())
-            raise ConfigError(unknown_class(sys.argv[1:] if args is None else args) or message) from None
+            words = args if isinstance(args, list) else sys.argv[1:]
+            raise ConfigError(unknown_class(words) or " ".join(str(error).split())) from None
 
     def instantiate_classes(self) -> None:
         """Makes the Trainer, the module and the data."""

@@ -205,5 +205,5 @@ def _report(result: StudyResult, directory: Path, caution: str) -> None:
         console.width = _FILE_WIDTH
     console.print(comparison_table(result))
     for note in filter(None, (*result.notes(), caution, result.warning)):
-        console.print(note, highlight=False)
-    console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, markup=False)
+    console.print("Written: " + ", ".join(map(str, paths)), highlight=False, markup=False, soft_wrap=True)

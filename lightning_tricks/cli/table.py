@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from lightning_tricks.study import Comparison, StudyResult
 
@@ -25,9 +26,9 @@ def comparison_table(result: StudyResult) -> Table:
         table.columns[column].justify = "right" if column else "left"
         table.columns[column].no_wrap = True
     for row in replace(result, percent=True).rows:
-        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)
+        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), Text(row.verdict))
         memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
-        table.add_row(row.arm, f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
+        table.add_row(Text(row.arm), f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
     return table
 
 

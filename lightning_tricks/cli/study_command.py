@@ -14,6 +14,7 @@ import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import nn
 
 from lightning_tricks import recipes
@@ -190,8 +191,8 @@ def _report(result: StudyResult, directory: Path, caution: str) -> None:
         console.width = _FILE_WIDTH
     console.print(comparison_table(result))
     for note in filter(None, (*result.notes(), caution, result.warning)):
-        console.print(note, highlight=False)
-    console.print("Written: " + ", ".join(map(str, paths)), highlight=False, soft_wrap=True)
+        console.print(note, highlight=False, markup=False)
+    console.print("Written: " + ", ".join(map(str, paths)), highlight=False, markup=False, soft_wrap=True)
 
 
 def comparison_table(result: StudyResult) -> Table:
@@ -203,9 +204,9 @@ def comparison_table(result: StudyResult) -> Table:
         table.columns[column].justify = "right" if column else "left"
         table.columns[column].no_wrap = True
     for row in replace(result, percent=True).rows:
-        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), row.verdict)
+        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), Text(row.verdict))
         memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
-        table.add_row(row.arm, f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
+        table.add_row(Text(row.arm), f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
     return table
 
 

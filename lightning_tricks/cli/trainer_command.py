@@ -1,13 +1,14 @@
 """``lightning-tricks fit``, ``validate`` and ``test``, and the Trainers of the other subcommands."""
 
 import os
+import pydoc
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, Namespace
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 # A class that is imported can be given by its name alone: `errors` imports all tricks and data modules.
@@ -106,11 +107,9 @@ class TricksCLI(LightningCLI):
             raise ConfigError(f"{error} Or choose another --trainer.default_root_dir.") from None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Sets the defaults, and lets the model suit the data."""
+        """Sets the defaults."""
         for key, default in {"model": Classifier, "data": DigitsDataModule}.items():
             parser.set_defaults({key: {"class_path": f"{default.__module__}.{default.__name__}"}})
-        for name in ("num_classes", "in_channels", "image_size"):
-            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Reads the configuration."""
@@ -121,9 +120,20 @@ class TricksCLI(LightningCLI):
             raise ConfigError(unknown_class(words) or " ".join(str(error).split())) from None
 
     def instantiate_classes(self) -> None:
-        """Makes the Trainer, the module and the data."""
+        """Makes the data, a module that suits them, and the Trainer."""
+        config = self.config[self.subcommand]
         try:
-            super().instantiate_classes()
+            self.datamodule = self._make(Namespace(data=config.data)).data
+            _suit_data(config.model, self.datamodule)
+            # Lightning keeps a copy of the configuration for save_hyperparameters.
+            vars(self).pop("config_dump", None)
+            made = config.clone()
+            made.pop("data")
+            made = self._make(made)
+            made.data = self.datamodule
+            self.model = made.model
+            self.config_init = Namespace({self.subcommand: made})
+            self.trainer = self.instantiate_trainer()
         except (ValueError, TypeError, OSError) as error:
             cause: BaseException = error
             while raised_in("jsonargparse", cause) and cause.__cause__:
@@ -133,6 +143,12 @@ class TricksCLI(LightningCLI):
             if isinstance(cause, ValueError | TypeError):
                 raise ConfigError(" ".join(str(cause).split())) from None
             raise cause from cause.__cause__
+
+    def _make(self, config: Namespace) -> Namespace:
+        """What a part of the configuration stands for."""
+        return self.parser.instantiate(Namespace({"subcommand": self.subcommand, self.subcommand: config}))[
+            self.subcommand
+        ]
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer."""
@@ -145,6 +161,27 @@ class TricksCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """The subcommands of LightningCLI that a classifier needs."""
         return {stage: LightningCLI.subcommands()[stage] for stage in STAGES}
+
+
+def _suit_data(model: Namespace, data: pl.LightningDataModule) -> None:
+    """Fills in what the user leaves open of :class:`Classifier`; the saved configuration holds it."""
+    made = pydoc.locate(model.class_path)
+    if not (isinstance(made, type) and issubclass(made, Classifier)):
+        return
+    for name in ("num_classes", "in_channels", "image_size"):
+        if name not in model.get("init_args", {}):  # a subclass that decides by itself
+            continue
+        given, found = model.init_args[name], getattr(data, name, None)
+        if given is not None and isinstance(found, int) and given != found:
+            raise ValueError(
+                f"{made.__name__} needs {name} to be that of the data, but got {given}, and {type(data).__name__} has "
+                f"{found}; leave {name} out"
+            )
+        if given is None and not isinstance(found, int):
+            raise ValueError(
+                f"{made.__name__} needs {name}, but {type(data).__name__} does not say it; give --model.{name}"
+            )
+        model.init_args[name] = found if given is None else given
 
 
 def run_trainer(args: Sequence[str] | None) -> None:

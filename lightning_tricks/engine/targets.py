@@ -113,7 +113,7 @@ class TargetMixer:
             torch.stack([self.trick.mix_mask(self.params, part) for part in parts])
             for parts in zip(*target.components, strict=True)
         )
-        return target.like(labels, weights, None)
+        return target.like(labels, weights, None, target._origins)
 
     def _in_form(self, soft: SoftTarget) -> Tensor:
         """Class labels in the form that ``labels=`` asks for."""

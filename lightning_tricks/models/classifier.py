@@ -21,10 +21,12 @@ class Classifier(pl.LightningModule):
 
     Args:
         model: ``tiny``, or the name of a classification model of torchvision.
-        num_classes: number of classes, at least 2.
-        in_channels: channels of the images.
-        image_size: height and width of the images in pixels.
-        lr: learning rate of the optimizer, above 0, constant. AdaBound ends with it and starts with a hundredth of it.
+        num_classes: number of classes, at least 2. ``None`` takes that of the data under ``lightning-tricks fit``, and
+            10, that of the digits, elsewhere.
+        in_channels: channels of the images; ``None`` as above, 1 for the digits.
+        image_size: height and width of the images in pixels; ``None`` as above, 8 for the digits.
+        lr: learning rate of the optimizer, above 0, constant. AdaBound ends with it and starts with a
+            hundredth of it.
         weight_decay: of the optimizer, at least 0.
         optimizer: ``sgd``, with Nesterov momentum 0.9, or ``adabound``.
         bias_decay: whether weight decay includes biases and the parameters of normalisations.
@@ -47,9 +49,9 @@ class Classifier(pl.LightningModule):
         self,
         *,
         model: str = TINY,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        image_size: int = 8,
+        num_classes: int | None = None,
+        in_channels: int | None = None,
+        image_size: int | None = None,
         lr: float = 0.05,
         weight_decay: float = 5e-4,
         optimizer: Literal["sgd", "adabound"] = "sgd",
@@ -57,7 +59,9 @@ class Classifier(pl.LightningModule):
         zero_gamma: bool = False,
     ) -> None:
         super().__init__()
-        num_classes = check_integer("Classifier", "num_classes", num_classes, low=2)
+        num_classes = 10 if num_classes is None else check_integer("Classifier", "num_classes", num_classes, low=2)
+        in_channels = 1 if in_channels is None else in_channels
+        image_size = 8 if image_size is None else image_size
         self.lr = check_number("Classifier", "lr", lr, above=0)
         self.weight_decay = check_number("Classifier", "weight_decay", weight_decay, low=0)
         self.optimizer = check_choice("Classifier", "optimizer", optimizer, ("sgd", "adabound"))

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from lightning_tricks.soft_target.error import refusal
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, as_soft, check_agreement, is_class_index
+from lightning_tricks.soft_target.weighted_labels import Origins
 
 
 def _functions(names: str) -> Iterable[Callable[..., Any]]:
@@ -35,11 +37,14 @@ def _structure(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any)
         return NotImplemented  # each component would be written over the one before
     if any(isinstance(leaf, SoftTarget | torch.dtype) for leaf in tree_leaves((args, kwargs))):
         return NotImplemented  # a soft index, or `view(dtype)`, which reads the bits anew
+    origins = None if _has_index(func, args, kwargs) else target._origins
     labels = [func(part, *args, **kwargs) for part in target._labels.unbind(0)]
     weights = [func(part, *args, **kwargs) for part in target._weights.unbind(0)]
     if isinstance(labels[0], Tensor):
         teacher = _teacher_rows(func, target, labels[0].shape, *args, **kwargs)
-        return target.like(torch.stack(labels), torch.stack(weights), teacher)
+        if labels[0].numel() > target.numel():
+            origins = None
+        return target.like(torch.stack(labels), torch.stack(weights), teacher, origins)
     pieces = []
     for index in range(len(labels[0])):
         piece_labels = torch.stack([part[index] for part in labels])
@@ -50,8 +55,18 @@ def _structure(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any)
 
         piece.__name__ = func.__name__  # for the refusal
         teacher = _teacher_rows(piece, target, piece_labels.shape[1:])
-        pieces.append(target.like(piece_labels, piece_weights, teacher))
+        pieces.append(target.like(piece_labels, piece_weights, teacher, origins))
     return tuple(pieces)
+
+
+def _has_index(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether positions are chosen by numbers, which may choose one twice; slices and masks do not."""
+    key = args[0] if func is Tensor.__getitem__ else None
+    indices = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor | np.ndarray)]
+    lists = [part for part in (key if isinstance(key, tuple) else (key,)) if isinstance(part, list | range)]
+    if any(str(index.dtype) not in ("torch.bool", "bool") for index in indices):
+        return True
+    return any(not isinstance(leaf, bool | Tensor | np.ndarray) for leaf in tree_leaves(lists))
 
 
 def _teacher_rows(
@@ -90,6 +105,7 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
     if kwargs.get("out") is not None or not all(isinstance(t, SoftTarget) or is_class_index(t) for t in tensors):
         return NotImplemented
     parts = [as_soft(tensor) for tensor in tensors]
+    origins = _joint_origins(parts)
     try:
         check_agreement(parts)
     except ValueError as error:
@@ -107,7 +123,19 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
         if func not in _CONCATENATE or (args or tuple(kwargs.values()) or (0,)) != (0,):
             raise refusal(func.__name__, "joins labels along more than the batch dimension, with a teacher aboard")
         teacher = torch.cat([part._teacher for part in parts if part._teacher is not None], 1)
-    return parts[0].like(torch.stack(labels), torch.stack(weights), teacher)
+    return parts[0].like(torch.stack(labels), torch.stack(weights), teacher, origins)
+
+
+def _joint_origins(parts: list[SoftTarget]) -> Origins:
+    """Returns the origins of all parts; ``None`` where two stem from the same labels, or compiled code cannot tell."""
+    if len(parts) == 1:
+        return parts[0]._origins
+    joint: frozenset[object] = frozenset()
+    for part in parts:
+        if not part._origins or joint & part._origins:
+            return None
+        joint |= part._origins
+    return joint
 
 
 def _cast(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any) -> Any:
@@ -127,13 +155,13 @@ def _cast(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any) -> A
         non_blocking = bool(kwargs.get("non_blocking", False))
         weights = weights.to(labels.device, non_blocking=non_blocking)
         teacher = None if teacher is None else teacher.to(labels.device, non_blocking=non_blocking)
-    return target.like(labels, weights, teacher)
+    return target.like(labels, weights, teacher, target._origins)
 
 
 def _copy(func: Callable[..., Any], target: SoftTarget, *args: Any, **kwargs: Any) -> Any:
     labels, weights = func(target._labels, *args, **kwargs), func(target._weights, *args, **kwargs)
     teacher = None if target._teacher is None else func(target._teacher, *args, **kwargs)
-    return target.like(labels, weights, teacher)
+    return target.like(labels, weights, teacher, target._origins)
 
 
 def _compare(func: Callable[..., Any], one: Any, other: Any, **kwargs: Any) -> Any:
@@ -142,6 +170,13 @@ def _compare(func: Callable[..., Any], one: Any, other: Any, **kwargs: Any) -> A
         return NotImplemented
     if plain.is_floating_point() or plain.is_complex():
         return NotImplemented
+    if target._origins is None:
+        raise refusal(
+            func.__name__,
+            "compares labels of which one may stand at several positions: a one-hot in disguise",
+            ways_out="Ways out: compare before labels are expanded, repeated, indexed or joined with copies; y.hard "
+            "gives plain dominant labels.",
+        )
     if any(stride == 0 and size > 1 for stride, size in zip(plain.stride(), plain.shape, strict=True)):
         return NotImplemented  # an expanded row of class numbers: a one-hot in disguise
     return func(target.hard, plain)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Teacher = tuple[float, float, bool]  # temperature, weight, kl
-Context = tuple[float, Spread, tuple[Teacher, ...]]
+Context = tuple[float, Spread, tuple[Teacher, ...], bool]
+Origins = frozenset[object] | None
 
 
 class WeightedLabels(Tensor):
@@ -35,6 +36,7 @@ class WeightedLabels(Tensor):
     label_smoothing: float
     spread: Spread
     teachers: tuple[Teacher, ...]
+    _origins: Origins  # what the positions stem from; None where one label may stand at several of them
     _prepared: Prepared | None  # copies do without
 
     @staticmethod
@@ -46,15 +48,20 @@ class WeightedLabels(Tensor):
         spread: Spread = "all",
         teacher: Tensor | None = None,
         teachers: tuple[Teacher, ...] = (),
+        origins: Origins = frozenset(),
     ) -> WeightedLabels:
         """Wraps stacked components."""
         target = Tensor._make_wrapper_subclass(cls, labels.shape[1:], dtype=labels.dtype, device=labels.device)
+        if not torch.compiler.is_compiling():
+            # `plain.data = y` and DLPack come past every policy: without this the first read is of no memory
+            torch._C._set_storage_data_ptr_access_error_msg(target.untyped_storage()._cdata, _NO_DATA)
         target._labels = labels
         target._weights = weights
         target._teacher = teacher
         target.label_smoothing = label_smoothing
         target.spread = spread
         target.teachers = teachers
+        target._origins = origins
         target._prepared = None
         return target
 
@@ -67,6 +74,7 @@ class WeightedLabels(Tensor):
             weights: float32 (N, K), likewise.
         """
         target = cls(torch.from_numpy(labels.T), torch.from_numpy(weights.T))
+        target._origins = frozenset((object(),))
         target._prepared = prepare(labels, weights)
         return target
 
@@ -80,7 +88,7 @@ class WeightedLabels(Tensor):
         """The dominant labels, a plain tensor: equal labels are added up first, a tie goes to the original."""
         labels, weights = self._labels, self._weights
         if labels.shape[0] == 1:
-            return labels[0]
+            return labels[0].clone()
         scores = ((labels.unsqueeze(1) == labels.unsqueeze(0)) * weights).sum(1)
         return labels.gather(0, scores.argmax(0, keepdim=True)).squeeze(0)
 
@@ -95,18 +103,20 @@ class WeightedLabels(Tensor):
         dense.scatter_add_(dim, self._labels.movedim(0, dim).long(), self._weights.movedim(0, dim))
         return (1 - epsilon) * dense + epsilon / num_classes if epsilon else dense
 
-    def like(self, labels: Tensor, weights: Tensor, teacher: Tensor | None) -> Self:
+    def like(self, labels: Tensor, weights: Tensor, teacher: Tensor | None, origins: Origins) -> Self:
         """Returns labels of other components with the same smoothing and the same kind of teachers."""
-        return type(self)(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers)
+        return type(self)(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers, origins)
 
     def __tensor_flatten__(self) -> tuple[list[str], Context]:
         names = ["_labels", "_weights"] + ["_teacher"] * (self._teacher is not None)
-        return names, (self.label_smoothing, self.spread, self.teachers)
+        return names, (self.label_smoothing, self.spread, self.teachers, self._origins is None)
 
     @classmethod
     def __tensor_unflatten__(cls, inner: dict[str, Tensor], context: Context, size: Any, stride: Any) -> Self:
-        label_smoothing, spread, teachers = context
-        return cls(inner["_labels"], inner["_weights"], label_smoothing, spread, inner.get("_teacher"), teachers)
+        label_smoothing, spread, teachers, repeats = context
+        origins: Origins = None if repeats else frozenset()
+        teacher = inner.get("_teacher")
+        return cls(inner["_labels"], inner["_weights"], label_smoothing, spread, teacher, teachers, origins)
 
     def _stable_hash_for_caching(self) -> str:
         names, context = self.__tensor_flatten__()
@@ -114,16 +124,23 @@ class WeightedLabels(Tensor):
         return repr((_source_digest(), context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        state = (self._labels, self._weights, self.label_smoothing, self.spread, self._teacher, self.teachers)
-        return type(self), state
+        settings = (self.label_smoothing, self.spread, self._teacher, self.teachers, self._origins)
+        return type(self), (self._labels, self._weights, *settings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         rebuild, state = self.__reduce_ex__(None)
+        memo[id(self._origins)] = self._origins  # a copy stems from the same labels
         memo[id(self)] = result = rebuild(*copy.deepcopy(state, memo))
         return result
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch's stub misnames it
         return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
+
+
+_NO_DATA = (
+    "A SoftTarget was read as if it were a plain tensor, by `.data =`, DLPack or its storage, and has no data. Use "
+    "y.hard for the dominant labels, or soft_labels(y, num_classes) for probabilities."
+)
 
 
 @functools.cache

@@ -56,7 +56,7 @@ class SoftTarget(WeightedLabels):
 
         Raises:
             TypeError: if a label is not an integer tensor or a weight not a floating one.
-            ValueError: if lengths or shapes do not fit, or the entries differ in smoothing or carry a teacher.
+            ValueError: if lengths, shapes or devices do not fit, or the entries differ in smoothing or carry a teacher.
         """
         if len(labels) == 0 or len(labels) != len(weights):
             raise ValueError(f"Expected as many weights as labels, but got {len(weights)} and {len(labels)}.")
@@ -73,12 +73,18 @@ class SoftTarget(WeightedLabels):
                     f"Expected labels of one shape and weights that are scalars, one a sample or of the same shape, "
                     f"but got {tuple(first.shape)}, {tuple(entry.shape)} and weights {tuple(weight.shape)}."
                 )
+        devices = {part.device for part in (*labels, *weights)}
+        if len(devices) > 1:
+            raise ValueError(
+                f"SoftTarget.mix needs labels and weights on one device, but got {sorted(map(str, devices))}. Move the "
+                "weights with weight.to(labels.device)."
+            )
         spread_out = [_of_shape(weight, first) for weight in weights]
         if not any(isinstance(entry, SoftTarget) for entry in labels):
             if first.ndim == 1 and all(is_array(part) for part in (*labels, *spread_out)):
                 arrays = [[part.numpy() for part in parts] for parts in (labels, spread_out)]
                 return cls.of_arrays(*(np.stack(parts, axis=1) for parts in arrays))
-            return cls(torch.stack(tuple(labels)), torch.stack(spread_out))
+            return cls(torch.stack(tuple(labels)), torch.stack(spread_out), origins=new_origins())
         parts = [as_soft(entry) for entry in labels]
         check_agreement(parts)
         if parts[0].teachers:
@@ -88,6 +94,7 @@ class SoftTarget(WeightedLabels):
             torch.cat([part._weights * weight for part, weight in zip(parts, spread_out, strict=True)]),
             parts[0].label_smoothing,
             parts[0].spread,
+            origins=None if any(part._origins is None for part in parts) else new_origins(),
         )
 
     @classmethod
@@ -100,7 +107,7 @@ class SoftTarget(WeightedLabels):
             spread: ``"all"`` or ``"others"``, as in :func:`lightning_tricks.functional.losses.soft_cross_entropy`.
 
         Returns:
-            A SoftTarget with the components of the target.
+            A SoftTarget with the components of the target, which shares no memory with it.
 
         Raises:
             TypeError: if the target is not integer.
@@ -116,7 +123,7 @@ class SoftTarget(WeightedLabels):
                 f"The labels are smoothed already, by LabelSmoothing (label_smoothing={soft.label_smoothing}), and "
                 f"would be smoothed again (label_smoothing={label_smoothing}). Leave one of them out."
             )
-        return cls(soft._labels, soft._weights, label_smoothing, spread, soft._teacher, soft.teachers)
+        return cls(soft._labels, soft._weights, label_smoothing, spread, soft._teacher, soft.teachers, soft._origins)
 
     @classmethod
     def distil(
@@ -142,7 +149,7 @@ class SoftTarget(WeightedLabels):
 
         Raises:
             TypeError: if the target is not integer.
-            ValueError: if shapes do not fit or an argument is out of range.
+            ValueError: if shapes or devices do not fit or an argument is out of range.
         """
         if not weight >= 0:
             raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
@@ -153,6 +160,11 @@ class SoftTarget(WeightedLabels):
             raise ValueError(
                 f"Expected the teacher's logits to fit labels of shape {tuple(soft.shape)}, "
                 f"but got {tuple(teacher.shape[1:])}."
+            )
+        if teacher.device != soft.device:
+            raise ValueError(
+                f"SoftTarget.distil needs the teacher's logits on the labels' device, {soft.device}, but got "
+                f"{teacher.device}. Move them with logits.to(labels.device)."
             )
         if soft._teacher is not None:
             if soft._teacher.shape[1:] != teacher.shape[1:]:
@@ -168,6 +180,7 @@ class SoftTarget(WeightedLabels):
             soft.spread,
             teacher,
             (*soft.teachers, (float(temperature), float(weight), bool(kl))),
+            soft._origins,
         )
 
     @classmethod
@@ -217,7 +230,7 @@ class SoftTarget(WeightedLabels):
         target = args[0] if func in _ALIASES else None
         if target is not None and type(target._labels) is not Tensor:  # the compiler's stand-ins alias one another
             teacher = None if target._teacher is None else func(target._teacher)
-            return target.like(func(target._labels), func(target._weights), teacher)
+            return target.like(func(target._labels), func(target._weights), teacher, target._origins)
         if not inside_torchmetrics():
             raise refusal(func.name())
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs or {}))
@@ -241,7 +254,12 @@ def as_soft(target: Tensor) -> SoftTarget:
         return target
     _check_class_index(target)
     weights = torch.ones(target.shape, dtype=torch.float32, device=target.device)
-    return SoftTarget(target.detach().unsqueeze(0), weights.unsqueeze(0))
+    return SoftTarget(target.detach().clone().unsqueeze(0), weights.unsqueeze(0), origins=new_origins())
+
+
+def new_origins() -> frozenset[object]:
+    """Returns a token of labels that were made here, by which their copies know one another."""
+    return frozenset() if torch.compiler.is_compiling() else frozenset((object(),))
 
 
 def _as_class_labels(target: Tensor) -> SoftTarget:

@@ -80,8 +80,8 @@ def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Cal
 
     Raises:
         TypeError: if ``arms`` is no mapping, an arm is neither an :class:`Arm` nor a function, or a name is no string.
-        ValueError: for another question, no arm, a name that is empty or ``"baseline"``, a recipe of fewer than two
-            tricks, or one in which two tricks bring a module factory.
+        ValueError: for another question, no arm, a name that is empty, ``"baseline"`` or no UTF-8, a recipe of fewer
+            than two tricks, or one in which two tricks bring a module factory.
     """
     if not isinstance(arms, Mapping):
         raise TypeError(
@@ -92,6 +92,8 @@ def arms_of(question: str, arms: Mapping[str, Arm | Callable[[], Sequence[pl.Cal
     for name, arm in arms.items():
         if not isinstance(name, str):
             raise TypeError(f"Ablation: expected the names of arms to be strings, but got {name!r}.")
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError(f"Ablation needs names of arms that can be written as UTF-8, but got {name!r}; rename it.")
         if not name.strip() or name == BASELINE:
             raise ValueError(f"Ablation: {name!r} cannot be the name of an arm; {BASELINE!r} is what they differ from.")
         if isinstance(arm, Arm):

@@ -28,7 +28,8 @@ class Comparison:
         high: upper end.
         p_value: of "there is no difference", adjusted over the arms; NaN for the baseline, and while runs are missing.
         verdict: ``"helps"``, ``"hurts"``, ``"no difference beyond ±margin"`` (the number in its place) or
-            ``"not shown with n seeds"``; ``"no verdict, n runs missing"`` while the study is not finished; empty for
+            ``"not shown with n seeds"``; ``"diverged"`` or ``"diverged in k of n runs"``, with the reference's name
+            before it if the reference did; ``"no verdict, n runs missing"`` while the study is not finished; empty for
             the baseline.
         num_seeds: how many seeds the row rests on.
         diverged: how many of the arm's runs on those seeds ended with a metric or a weight that is not finite.
@@ -70,10 +71,14 @@ def compare(
     claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin. While
     a planned run is missing there is no verdict: what a part of the runs shows may be gone with the others.
 
-    A metric that is not finite in a run of the arm or of its reference leaves nothing to average: the row's difference
-    and interval are NaN and its verdict "not shown"; ``diverged`` says how often. A metric moves in steps, so that few
-    seeds can agree by chance: the step is taken from the values of all runs and from ``eval_size``, and the standard
-    deviation of a difference is at least that of rounding to a step.
+    An arm whose every run diverged has the verdict "diverged", even if its metric is finite, as an accuracy is. If
+    some runs of the arm end with a metric that is not finite, nothing is left to average: the difference and the
+    interval are NaN, and the verdict is "diverged in k of n runs". If the reference diverged in one of these ways, the
+    verdict begins with its name, as in "baseline diverged". Other diverged runs count with the metric that they ended
+    with.
+
+    A metric moves in steps, so that few seeds can agree by chance: the step is taken from the values of all runs and
+    from ``eval_size``, and the standard deviation of a difference is at least that of rounding to a step.
 
     Args:
         records: the records of :class:`Ablation`, in any order.
@@ -147,6 +152,8 @@ def compare(
         elif missing:
             verdict = f"no verdict, {missing} run{'' if missing == 1 else 's'} missing"
         else:
+            verdict = _divergence(pair, against[arm])
+        if arm != baseline and not verdict:
             better = test is not None and (test.mean > 0) == (mode == "max")
             shown = unit_of(percent)
             verdict = _verdict(
@@ -163,7 +170,7 @@ def compare(
                 p_value=adjusted[arm][0] if arm in adjusted and not missing else math.nan,
                 verdict=verdict,
                 num_seeds=len(own),
-                diverged=sum(bool(record.get("diverged")) for record in pair.own),
+                diverged=sum(map(_has_diverged, pair.own)),
                 seconds=_median([record["seconds"] for record in pair.own]),
                 peak_memory=_median([record.get("peak_memory") or math.nan for record in pair.own]),
             )
@@ -192,6 +199,21 @@ class _Pair:
         train_size, eval_size = (sum(sizes) for sizes in zip(*map(_sizes, self.own), strict=True))
         differences = [own - other for own, other in values]
         return corrected_t(differences, train_size=train_size, eval_size=eval_size, resolution=step)
+
+
+def _has_diverged(record: Mapping[str, Any]) -> bool:
+    return bool(record.get("diverged")) or not math.isfinite(record["value"])
+
+
+def _divergence(pair: _Pair, reference: str) -> str:
+    """The verdict for runs that diverged, of the arm or else of its reference; empty where a difference is left."""
+    for name, runs in (("", pair.own), (f"{reference} ", pair.reference)):
+        diverged = sum(map(_has_diverged, runs))
+        if runs and diverged == len(runs):
+            return f"{name}diverged"
+        if not all(math.isfinite(record["value"]) for record in runs):
+            return f"{name}diverged in {diverged} of {len(runs)} runs"
+    return ""
 
 
 def _sizes(record: Mapping[str, Any]) -> tuple[int, int]:

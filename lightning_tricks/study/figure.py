@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart with every kind of colour vision; the markers tell them apart without colour.
 _LOOKS = {"helps": ("#0072B2", "^"), "hurts": ("#D55E00", "v"), "no difference": ("#009E73", "s")}
 _UNDECIDED = ("#666666", "o")
+# Names are words of the user, whatever dollar signs they hold.
+_PLAIN = {"parse_math": False, "usetex": False}
 
 
 def plot_differences(result: "StudyResult") -> "Figure":
@@ -47,10 +49,10 @@ def plot_differences(result: "StudyResult") -> "Figure":
         if not math.isnan(low):
             axes.plot([low, high], [height, height], color=color, linewidth=2, solid_capstyle="butt")
         axes.plot([difference], [height], color=color, marker=marker, markersize=8)
-    axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows])
+    axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows], **_PLAIN)
     axes.set_ylim(max(0.5, len(rows) - 0.5), -0.5)
     verdicts = axes.secondary_yaxis("right")
-    verdicts.set_yticks(range(len(rows)), [_words(row) for row in rows])
+    verdicts.set_yticks(range(len(rows)), [_words(row) for row in rows], **_PLAIN)
     for side in (axes, verdicts):
         side.tick_params(axis="y", length=0)
     for name in ("top", "left", "right"):
@@ -64,7 +66,7 @@ def plot_differences(result: "StudyResult") -> "Figure":
         f"difference in {metric} on the {result.part} part,{unit.of_difference and ' in points,'} {percent} interval"
     )
     shaded = "" if result.margin is None else f"\nshaded: the stated margin, ±{unit.margin(result.margin)}"
-    axes.set_xlabel(f"{label} ({better} is better){shaded}")
+    axes.set_xlabel(f"{label} ({better} is better){shaded}", **_PLAIN)
     if result.is_demonstration:
         count = f"{result.num_seeds} seed" + ("" if result.num_seeds == 1 else "s")
         axes.set_title(f"Demonstration: {count} cannot decide", fontsize="medium")
@@ -80,8 +82,14 @@ def png(result: "StudyResult") -> bytes:
 
 def _label(row: Comparison, result: "StudyResult") -> str:
     several = len(set(result.references.values())) > 1
-    return textwrap.fill(f"{row.arm} against {row.reference}" if several else row.arm, 30)
+    return textwrap.fill(f"{_short(row.arm)} against {_short(row.reference)}" if several else _short(row.arm), 30)
+
+
+def _short(name: str) -> str:
+    """A name that leaves room for the picture; its end is kept, since long names often differ there."""
+    return name if len(name) <= 60 else f"{name[:38]} … {name[-19:]}"
 
 
 def _words(row: Comparison) -> str:
-    return f"{row.verdict}\n({row.diverged} diverged)" if row.diverged else row.verdict
+    says_it = not row.diverged or "diverged" in row.verdict
+    return row.verdict if says_it else f"{row.verdict}\n({row.diverged} diverged)"

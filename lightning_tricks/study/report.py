@@ -29,7 +29,10 @@ td.value { white-space: normal; overflow-wrap: anywhere; text-align: left; }
 _HOW_TO_READ = (
     "<b>helps</b>, <b>hurts</b>: the arm differs from its reference by more than chance explains. "
     "<b>No difference beyond ±margin</b>: the difference is smaller than the margin that was stated beforehand. "
-    "<b>Not shown with n seeds</b>: these runs decide nothing; it does not say that there is no difference.",
+    "<b>Not shown with n seeds</b>: these runs decide nothing; it does not say that there is no difference. "
+    "<b>Diverged</b>: every run of the arm ended with a metric or a weight that is not finite; <b>diverged in k of n "
+    "runs</b>: k did, and a metric that is not finite leaves no difference. A name before it is that of a reference "
+    "that diverged.",
     "The interval of a row holds for that row alone. The adjusted p-value is the smallest level at which the row would "
     "still have a verdict after Holm's correction for the number of arms.",
     "The metric is that of the weights after the last epoch, never that of the best epoch. A trick can need another "

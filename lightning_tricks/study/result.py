@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,9 @@ class StudyResult:
             notes.append("The test part was not read.")
         if diverged := [f"{row.arm} ({row.diverged} of {row.num_seeds})" for row in self.rows if row.diverged]:
             notes.append(
-                f"Diverged runs: {', '.join(diverged)}. A run whose metric is not finite leaves its arm without a "
-                "difference; other diverged runs count with the metric that they ended with."
+                f'Diverged runs: {", ".join(diverged)}. An arm has the verdict "diverged" if all of its runs did, or '
+                "if the metric of one is not finite, which leaves no difference; other diverged runs count with the "
+                "metric that they ended with."
             )
         if self.missing:
             notes.append(
@@ -105,12 +107,12 @@ class StudyResult:
         return notes
 
     def table_csv(self) -> str:
-        """The rows as CSV, everything in the metric's unit."""
+        """The rows as CSV, everything in the metric's unit; a name that begins like a formula gets an apostrophe."""
         rows = replace(self, percent=False).rows
         return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in rows])
 
     def runs_csv(self) -> str:
-        """The runs as CSV."""
+        """The runs as CSV; a name that begins like a formula gets an apostrophe."""
         return _csv(list(self.records[0]) if self.records else [], self.records)
 
     def figure(self) -> "Figure":
@@ -140,14 +142,15 @@ class StudyResult:
         directory = Path(directory)
         from lightning_tricks.study.figure import png
 
-        files: dict[str, str | bytes] = {
-            "table.csv": self.table_csv(),
-            "runs.csv": self.runs_csv(),
-            "report.html": self.html(),
-            "differences.png": png(self),
+        # The tables first, so that they are there even where the picture fails.
+        files: dict[str, Callable[[], str | bytes]] = {
+            "table.csv": self.table_csv,
+            "runs.csv": self.runs_csv,
+            "report.html": self.html,
+            "differences.png": partial(png, self),
         }
-        for name, content in files.items():
-            write_atomically(directory / name, content)
+        for name, make in files.items():
+            write_atomically(directory / name, make())
         return [directory / name for name in files]
 
 
@@ -160,5 +163,13 @@ def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """The value; text that a spreadsheet would compute gets an apostrophe before it, which makes it text there."""
+    if isinstance(value, str):
+        value = value.replace("\r\n", "\n").replace("\r", "\n")  # the csv module leaves a carriage return unquoted
+    starts = isinstance(value, str) and (value.lstrip()[:1] in tuple("=+-@＝＋－＠") or value[:1] in tuple("\t\n"))
+    return f"'{value}" if starts else value

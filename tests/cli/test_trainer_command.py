@@ -2,6 +2,7 @@ import contextlib
 import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +88,156 @@ def test_a_module_of_the_users_own(run):
         data={"class_path": "tests.data.colour_data.ColourData"},
     )
     assert type(trainer.lightning_module).__name__ == "PlainModule"
+
+
+FOREIGN = """
+import lightning.pytorch as pl
+import torch
+from lightning_tricks.cli.classifier import Classifier
+from lightning_tricks.cli.digits import DigitsDataModule
+from tests.plain import PlainModule, image_loader
+
+class Net(PlainModule):
+    def __init__(self, num_classes: int = 3, in_channels: int = 3, image_size: int = 4):
+        super().__init__(num_classes=num_classes, size=(image_size, image_size))
+        self.given = num_classes, in_channels, image_size
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+class Data(pl.LightningDataModule):
+    num_classes, in_channels, image_size = 10, 1, 8
+
+    def train_dataloader(self):
+        return image_loader(num_classes=3, size=(4, 4))
+
+    val_dataloader = train_dataloader
+
+class Silent(pl.LightningDataModule):
+    def train_dataloader(self):
+        return image_loader(num_classes=3, size=(8, 8))
+
+    val_dataloader = train_dataloader
+
+class Saving(Classifier):
+    def __init__(self, *, width: int = 4, **kwargs):
+        super().__init__(**kwargs)
+        self.save_hyperparameters()
+
+class Three(Classifier):
+    def __init__(self):
+        super().__init__(num_classes=3, in_channels=3)
+
+class Thousand(Classifier):
+    def __init__(self, num_classes: int = 1000, **kwargs):
+        super().__init__(num_classes=num_classes, **kwargs)
+"""
+SHORT = {"max_epochs": 1, "limit_train_batches": 1, "limit_val_batches": 1}
+
+
+@pytest.fixture
+def foreign(tmp_path, monkeypatch):
+    """Modules and data of the user's own, in a Python module beside the configuration."""
+    (tmp_path / "foreign_of_this_test.py").write_text(FOREIGN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "foreign_of_this_test"
+    sys.modules.pop("foreign_of_this_test", None)
+
+
+def saved(trainer):
+    return yaml.safe_load((Path(trainer.log_dir) / "config.yaml").read_text())
+
+
+def sizes(module):
+    layer = next(part for part in module.modules() if isinstance(part, torch.nn.Conv2d))
+    return module.val_acc.num_classes, layer.in_channels
+
+
+@pytest.mark.parametrize("data", ["DigitsDataModule", "Data"])
+@pytest.mark.parametrize("init_args", [{}, {"num_classes": 4, "in_channels": 3, "image_size": 4}])
+def test_a_foreign_module_gets_what_the_user_gives_alone(init_args, data, run, foreign):
+    # The digits do not fit this net: there it is only made.
+    trainer = SHORT | ({"limit_train_batches": 0, "limit_val_batches": 0} if data == "DigitsDataModule" else {})
+    data = {"class_path": data if data == "DigitsDataModule" else f"{foreign}.{data}"}
+    model = {"class_path": f"{foreign}.Net", "init_args": init_args}
+    expected = (init_args.get("num_classes", 3), 3, 4)
+    made = run("fit", trainer=trainer, data=data, model=model)
+    assert made.lightning_module.given == expected
+    kept = saved(made)
+    assert tuple(kept["model"]["init_args"].values()) == expected
+    again = run("fit", trainer=trainer, model=kept["model"], data=kept["data"])
+    assert again.lightning_module.given == expected
+
+
+def test_what_the_data_say_is_saved_and_gives_the_same_model_again(run, tmp_path):
+    root = write_images(tmp_path / "images", count=5)
+    data = {"class_path": "ImageFolderDataModule", "init_args": {"root": str(root), "image_size": 12, "batch_size": 4}}
+    trainer = run("fit", trainer=SHORT, data=data)
+    kept = saved(trainer)
+    arguments = {"num_classes": 3, "in_channels": 3, "image_size": 12}
+    assert arguments.items() <= kept["model"]["init_args"].items()
+    assert kept["data"]["init_args"]["root"] == str(root)
+    again = run("fit", trainer=SHORT, model=kept["model"], data=kept["data"])
+    assert sizes(again.lightning_module) == sizes(trainer.lightning_module) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--model.num_classes", "10"), ("--model.image_size=8", "--model.in_channels=1")]
+)
+def test_the_printed_configuration_gives_the_same_run(words, run, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("fit", "--print_config", *words, trainer=SHORT)
+    printed = yaml.safe_load(capsys.readouterr().out)
+    given = {word.lstrip("-").partition("=")[0].removeprefix("model.") for word in words if word.startswith("--")}
+    arguments = printed["model"]["init_args"]
+    assert {name for name in ("num_classes", "in_channels", "image_size") if arguments[name] is not None} == given
+    trainer = run("fit", trainer=SHORT, model=printed["model"], data=printed["data"])
+    assert sizes(trainer.lightning_module) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "of_data"), [("num_classes", 3, 10), ("in_channels", 3, 1), ("image_size", 9, 8)]
+)
+@pytest.mark.parametrize("stage", trainer_command.STAGES)
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_contradiction_with_the_data_is_one_plain_line(stage, name, value, of_data, by_file, run, capsys):
+    words = () if by_file else (f"--model.{name}", str(value))
+    config = {"model": {"class_path": "Classifier", "init_args": {name: value}}} if by_file else {}
+    with pytest.raises(SystemExit, match="2"):
+        run(stage, *words, **config)
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"lightning-tricks: Classifier needs {name} to be that of the data, but got {value}, and DigitsDataModule has "
+        f"{of_data}; leave {name} out"
+    )
+
+
+def test_a_subclass_of_the_classifier_is_filled_in_where_it_leaves_something_open(run, foreign, capsys):
+    saving = run("fit", trainer=SHORT, model={"class_path": f"{foreign}.Saving"})
+    hyperparameters = dict(saving.lightning_module.hparams)
+    assert {"num_classes": 10, "in_channels": 1, "image_size": 8}.items() <= hyperparameters.items()
+    path = saving.checkpoint_callback.best_model_path
+    run("validate", "--ckpt_path", path, model={"class_path": f"{foreign}.Saving"})
+    data = {"class_path": f"{foreign}.Data"}
+    three = run(
+        "fit",
+        trainer=SHORT | {"limit_train_batches": 0, "limit_val_batches": 0},
+        model={"class_path": f"{foreign}.Three"},
+        data=data,
+    )
+    assert sizes(three.lightning_module) == (3, 3)
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", model={"class_path": f"{foreign}.Thousand"})
+    assert "Thousand needs num_classes to be that of the data, but got 1000" in capsys.readouterr().err
+
+
+def test_data_that_do_not_say_it_ask_the_user(run, foreign, capsys):
+    data = {"class_path": f"{foreign}.Silent"}
+    with pytest.raises(SystemExit, match="2"):
+        run("fit", data=data)
+    message = "lightning-tricks: Classifier needs num_classes, but Silent does not say it; give --model.num_classes"
+    assert capsys.readouterr().err.splitlines()[-1] == message
+    model = {"class_path": "Classifier", "init_args": {"num_classes": 3, "in_channels": 3, "image_size": 8}}
+    assert sizes(run("fit", trainer=SHORT, data=data, model=model).lightning_module) == (3, 3)
 
 
 def test_fit_then_validate_then_test(run, tmp_path, capsys):

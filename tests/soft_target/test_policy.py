@@ -239,7 +239,11 @@ COMPARISONS = {
     "not_equal": lambda p, y: p.not_equal(y),
     "accuracy": lambda p, y: (p == y).float().mean(),
     "view_as": lambda p, y: p.eq(y.view_as(p)),
-    "imagenet": lambda p, y: p.expand(2, 7).contiguous().eq(y.view(1, -1).expand(2, 7)),
+    "of one shape": lambda p, y: p.eq(y.expand(7).repeat(1)),
+    "slice": lambda p, y: p[1:5] == y[1:5],
+    "mask": lambda p, y: p[MASK] == y[MASK],
+    "flip": lambda p, y: p.flip(0) == y.flip([0]),
+    "joined batches": lambda p, y: torch.cat([p, p]) == torch.cat([make()[2], make()[2]]),
     "equal": lambda p, y: torch.tensor(torch.equal(p, y)),
 }
 

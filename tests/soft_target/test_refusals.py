@@ -1,6 +1,7 @@
 """What is not known to be right is refused: with gradients on and off, and on every way around the policy."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -150,8 +151,45 @@ REFUSED = {
 }
 
 
+COPIES = {
+    "expand": lambda y: y[:, None].expand(7, C),
+    "expand_as": lambda y: y[:, None].expand_as(torch.zeros(7, C)),
+    "broadcast_to": lambda y: torch.broadcast_to(y[:, None], (7, C)),
+    "repeat": lambda y: y[:, None].repeat(1, C),
+    "tile": lambda y: torch.tile(y[:, None], (1, C)),
+    "repeat_interleave": lambda y: y.repeat_interleave(C).view(7, C),
+    "repeat_interleave by numbers": lambda y: y.repeat_interleave(torch.full((7,), C)).view(7, C),
+    "index": lambda y: y[ROWS.repeat_interleave(C)].view(7, C),
+    "index list": lambda y: y[ROWS.repeat_interleave(C).tolist()].view(7, C),
+    "index array": lambda y: y[ROWS.repeat_interleave(C).numpy()].view(7, C),
+    "index pair": lambda y: y[:, None][ROWS[:, None], torch.zeros(C, dtype=torch.long)],
+    "index_select": lambda y: y.index_select(0, ROWS.repeat_interleave(C)).view(7, C),
+    "stack": lambda y: torch.stack([y] * C, 1),
+    "stack of copies": lambda y: torch.stack([y.clone() for _ in range(C)], 1),
+    "stack of deep copies": lambda y: torch.stack([copy.deepcopy(y) for _ in range(C)], 1),
+    "stack of rolls": lambda y: torch.stack([y.roll(7) for _ in range(C)], 1),
+    "cat of copies": lambda y: torch.cat([y[:, None].detach() for _ in range(C)], 1),
+    "cat of pieces": lambda y: torch.cat([piece for piece in y.chunk(7) for _ in range(C)]).view(7, C),
+    "cat of samples": lambda y: torch.stack([label for label in y for _ in range(C)]).view(7, C),
+    "smoothed": lambda y: SoftTarget.smooth(y[:, None].expand(7, C), 0.0 if y.label_smoothing else 0.1),
+    "mixed": lambda y: SoftTarget.mix([y[:, None].expand(7, C)], [torch.tensor(1.0)]),
+    "cast": lambda y: y[:, None].expand(7, C).int().contiguous(),
+    "pickled": lambda y: pickle.loads(pickle.dumps(y[:, None].expand(7, C))),
+    "parts": lambda y: y[:, None].expand(7, C).unbind(0)[0].expand(7, C),
+}
+
+
+@pytest.mark.parametrize("smooth", [0.0, 0.1])
+@pytest.mark.parametrize("name", COPIES)
+def test_a_one_hot_in_disguise_is_refused(name, smooth):
+    classes = torch.arange(C).repeat(7, 1)
+    y = SoftTarget.smooth(make()[2], smooth)
+    for compare in (torch.eq, torch.ne, torch.Tensor.eq, lambda a, b: a == b, lambda a, b: b != a):
+        with pytest.raises(SoftTargetError, match=r"a one-hot in disguise.*y\.hard"):
+            compare(COPIES[name](y), classes)
+
+
 MATCHES = {
-    "storage": "not allocated",
     # TorchScript lets the call fail, but loses the message
     "scripted": "TorchScript interpreter",
     "scripted cross-entropy": "TorchScript interpreter",

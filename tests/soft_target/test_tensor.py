@@ -74,6 +74,24 @@ def test_mix_refuses(labels, weights, error, match):
         SoftTarget.mix(labels, weights)
 
 
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda y, meta: SoftTarget.mix([y, y], [torch.ones(7), meta.float()]),
+        lambda y, meta: SoftTarget.mix([y, y], [torch.tensor(1.0, device="meta")] * 2),
+        lambda y, meta: SoftTarget.mix([y, meta], [torch.ones(7)] * 2),
+        lambda y, meta: SoftTarget.mix([SoftTarget.smooth(y, 0.1), SoftTarget.smooth(meta, 0.1)], [torch.ones(7)] * 2),
+        lambda y, meta: SoftTarget.mix([SoftTarget.smooth(meta, 0.1)], [torch.tensor(1.0)]),
+        lambda y, meta: SoftTarget.distil(y, torch.zeros(7, C, device="meta")),
+        lambda y, meta: SoftTarget.distil(SoftTarget.smooth(meta, 0.1), torch.zeros(7, C)),
+    ],
+)
+def test_everything_lies_on_one_device(build):
+    y = torch.zeros(7, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"on (one|the labels') device.*cpu|on the labels' device, meta"):
+        build(y, y.to("meta"))
+
+
 def test_mix_refuses_labels_of_different_kinds_and_teachers():
     _, _, target = make()
     half = [torch.tensor(0.5)] * 2

@@ -3,6 +3,7 @@ import pytest
 from lightning_tricks import Mixup
 from lightning_tricks.study import Arm
 from lightning_tricks.study.arm import arms_of, references_of
+from lightning_tricks.study.run_store import run_name
 from tests.plain import PlainModule
 
 A, B, C = Arm(lambda: ["a"]), Arm(lambda: ["b"], module_factory=int), Arm(lambda: ["c"])
@@ -71,3 +72,17 @@ def test_bad_arms_are_refused():
     for name in ("callbacks", "module_factory", "prepare"):
         with pytest.raises(TypeError, match=f"Arm: expected `{name}` to be a function, but got list"):
             Arm(**{name: [1]})
+
+
+@pytest.mark.parametrize("name", ["\ud800", "mixup \udfff"])
+def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_trained(name):
+    with pytest.raises(ValueError, match=r"^Ablation needs names of arms that can be written as UTF-8, but got"):
+        arms_of("screen", {name: A})
+
+
+def test_names_may_differ_by_case_alone():
+    names = ["mixup", "Mixup", "MIXUP", "mix/up", "mix-up", "../mixup"]
+    assert list(arms_of("screen", dict.fromkeys(names, A))) == ["baseline", *names]
+    files = {run_name(0, position, name, None).lower() for position, name in enumerate(names)}
+    assert len(files) == len(names)
+    assert not [name for name in files if "/" in name or ".." in name]

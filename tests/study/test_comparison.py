@@ -133,7 +133,7 @@ def test_a_diverged_arm_is_a_row_without_a_difference(bad):
     runs = records(**GOOD, diverged=[0.7, 0.7, 0.7, 0.7], good=GOOD["mixup"])
     runs[8] |= {"value": bad, "diverged": True}
     _, mixup, diverged, good = compare(runs, margin=0.1)
-    assert (diverged.num_seeds, diverged.diverged, diverged.verdict) == (4, 1, "not shown with 4 seeds")
+    assert (diverged.num_seeds, diverged.diverged, diverged.verdict) == (4, 1, "diverged in 1 of 4 runs")
     assert math.isnan(diverged.difference)
     assert math.isnan(diverged.low)
     assert not math.isfinite(diverged.value)
@@ -142,7 +142,39 @@ def test_a_diverged_arm_is_a_row_without_a_difference(bad):
 
 def test_a_diverged_baseline_leaves_no_difference():
     runs = records(baseline=[0.5, math.nan], mixup=[0.5, 0.6])
-    assert math.isnan(compare(runs)[1].difference)
+    row = compare(runs)[1]
+    assert math.isnan(row.difference)
+    assert row.verdict == "baseline diverged in 1 of 2 runs"
+
+
+@pytest.mark.parametrize(
+    ("values", "flagged", "verdict"),
+    [
+        ([math.nan] * 4, 4, "diverged"),
+        ([math.inf] * 4, 0, "diverged"),  # of records that carry no flag
+        ([0.1] * 4, 4, "diverged"),  # the accuracy of a net whose weights are NaN is finite
+        ([0.1, math.nan, 0.1, 0.1], 4, "diverged"),
+        ([0.7, math.nan, 0.7, math.nan], 2, "diverged in 2 of 4 runs"),
+        ([0.7, math.nan, 0.7, 0.1], 3, "diverged in 3 of 4 runs"),
+        ([0.801, 0.811, 0.822, 0.83], 1, "helps"),
+    ],
+)
+@pytest.mark.parametrize("of_reference", [False, True])
+def test_runs_that_diverged_give_the_verdict(values, flagged, verdict, of_reference):
+    runs = records(baseline=GOOD["baseline"], arm=values, against=GOOD["mixup"])
+    diverged = sorted((run for run in runs if run["arm"] == "arm"), key=lambda run: math.isfinite(run["value"]))
+    for run in diverged[:flagged]:
+        run["diverged"] = True
+    arm, against = compare(runs, references={"against": "arm" if of_reference else "baseline"})[1:]
+    assert arm.verdict == verdict
+    if of_reference and verdict != "helps":
+        assert against.verdict == f"arm {verdict}"
+    elif not of_reference:
+        assert against.verdict == "helps"
+
+
+def test_a_single_seed_that_diverged_says_so():
+    assert compare(records(baseline=[0.5], mixup=[math.nan]))[1].verdict == "diverged"
 
 
 def test_a_metric_in_steps_cannot_agree_by_chance():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lightning_tricks.study.figure import plot_differences
@@ -37,7 +39,7 @@ def test_points_intervals_and_verdicts():
     assert [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()] == [row.arm for row in rows]
     verdicts = [label.get_text() for label in axes.child_axes[0].get_yticklabels()]
     assert verdicts[:4] == [row.verdict for row in rows[:4]]
-    assert verdicts[4] == "not shown with 10 seeds\n(1 diverged)"
+    assert verdicts[4] == "diverged in 1 of 10 runs"
     points = {line.get_ydata()[0]: line for line in axes.lines[1:] if len(line.get_xdata()) == 1}
     lines = {line.get_ydata()[0]: line for line in axes.lines[1:] if len(line.get_xdata()) == 2}
     for height, row in enumerate(rows[:4]):
@@ -78,3 +80,14 @@ def test_several_references_are_named():
     _, axes, _ = draw(result(arms=["baseline", "mixup", LONG], references=references))
     labels = [label.get_text().replace("\n", " ") for label in axes.get_yticklabels()]
     assert labels == ["mixup against baseline", f"{LONG} against mixup"]
+
+
+@pytest.mark.parametrize("end", [" first", " second"])
+def test_a_long_name_leaves_room_and_keeps_its_end(end):
+    study = result(arms=["baseline", "mixup"])
+    name = "name " * 100 + end
+    records = [record | {"arm": record["arm"].replace("mixup", name)} for record in study.records]
+    figure, axes, renderer = draw(replace(study, records=records, references={name: "baseline"}))
+    label = axes.get_yticklabels()[0]
+    assert label.get_text().endswith(end.strip())
+    assert label.get_window_extent(renderer).height < figure.bbox.height / 2

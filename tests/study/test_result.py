@@ -1,9 +1,13 @@
 import csv
 import io
 import math
+from dataclasses import replace
+from html import escape
 
 import pytest
+from rich.console import Console
 
+from lightning_tricks.cli.table import comparison_table
 from tests.study.results import LONG, result
 
 
@@ -19,7 +23,7 @@ def test_rows_obey_every_setting():
         "hurts",
         "no difference beyond ±0.01",
         "not shown with 10 seeds",
-        "not shown with 10 seeds",
+        "diverged in 1 of 10 runs",
     ]
     assert [row.verdict for row in usual.rows] == verdicts
     assert result(margin=None).rows[3].verdict == "not shown with 10 seeds"
@@ -108,3 +112,62 @@ def test_a_study_without_a_run_has_outputs(tmp_path):
     assert empty.rows == []
     with pytest.raises(IndexError):
         empty.rows[0]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", '=HYPERLINK("http://x","y")']
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_cell_of_a_table_begins_like_a_formula(name):
+    study = named(name)
+    for text in (study.table_csv(), study.runs_csv()):
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        assert "'" + name.replace("\r", "\n") in {cell for row in rows for cell in row}
+        words = [cell for row in rows for cell in row if not is_number(cell)]
+        assert not [cell for cell in words if cell.strip()[:1] in tuple("=+-@＝") or cell[:1] in tuple("\t\r\n")]
+    assert [float(row["difference"]) for row in read(study.table_csv())][1] < 0, "numbers stay numbers"
+
+
+def is_number(cell):
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def named(*names):
+    """A result in which arms have these names; the last is worse than the baseline."""
+    study = result(num_seeds=2, arms=["baseline", LONG])
+    records = [record | {"arm": name} for name in names for record in study.records if record["arm"] == LONG]
+    records = [record for record in study.records if record["arm"] == "baseline"] + records
+    return replace(study, records=records, references=dict.fromkeys(names, "baseline"))
+
+
+NAMES = [
+    r"$\frac{$", r"$\undefined$", "$", "a$b$c", "_^{", "<script>alert(1)</script>", "&amp;", '"', "a\nb",
+    "../../etc/passwd", "a/b\\c", "[red]x[/red]", "[/]", "x" * 3000, "word " * 500, "%s {0}", "\u202e left", "é",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_every_name_reaches_every_file(name, tmp_path):
+    study = replace(named(name, "Mixup", "mixup"), settings={"num_seeds": 2, "metric": name, "arms": {name: []}})
+    study.write(tmp_path)
+    assert name in {row["arm"] for row in csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text(), newline=""))}
+    assert escape(name) in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "differences.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == 4
+    console = Console(width=4000, file=io.StringIO())
+    console.print(comparison_table(study))
+    assert name.split("\n")[0].strip() in console.file.getvalue()
+
+
+def test_the_tables_are_there_even_if_the_picture_fails(tmp_path, monkeypatch):
+    def fail(study):
+        raise ValueError("no picture")
+
+    monkeypatch.setattr("lightning_tricks.study.figure.plot_differences", fail)
+    with pytest.raises(ValueError, match="no picture"):
+        result(num_seeds=2).write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "table.csv"]

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from lightning_tricks.soft_target.error import refusal
+from lightning_tricks.soft_target.state import Origins
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, as_soft, check_agreement, is_class_index
-from lightning_tricks.soft_target.weighted_labels import Origins
 
 
 def _functions(names: str) -> Iterable[Callable[..., Any]]:

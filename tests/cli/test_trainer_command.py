@@ -93,8 +93,8 @@ def test_a_module_of_the_users_own(run):
 FOREIGN = """
 import lightning.pytorch as pl
 import torch
-from lightning_tricks.cli.classifier import Classifier
-from lightning_tricks.cli.digits import DigitsDataModule
+from lightning_tricks.models.classifier import Classifier
+from lightning_tricks.data.digits import DigitsDataModule
 from tests.plain import PlainModule, image_loader
 
 class Net(PlainModule):

@@ -5,9 +5,9 @@ from dataclasses import replace
 from html import escape
 
 import pytest
+from lightning_tricks.cli.table import comparison_table
 from rich.console import Console
 
-from lightning_tricks.cli.table import comparison_table
 from tests.study.results import LONG, result
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -39,6 +39,10 @@ class MixParams(BatchParams):
         """The share of each component: a number, or an array (N,), one a sample. They sum to 1."""
         raise NotImplementedError
 
+    def scaled(self, stride: tuple[int, int]) -> MixParams:
+        """Returns the same for masks of which a pixel stands for ``stride`` pixels of the images."""
+        raise ValueError(f"{type(self).__name__} cuts masks at the images' resolution alone; resize the masks")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairParams(MixParams):
@@ -67,9 +71,11 @@ class MixingTrick(BatchTrick):
     """A batch trick after which a sample has several labels, with weights.
 
     Class indices become what ``labels`` says. Floating-point targets (soft or multi-hot labels, regression) become
-    their weighted sum. A target whose last two dimensions are the image's (a mask) is mixed as its image is; a mask of
-    classes under Mixup, where no pixel has one class, becomes what ``labels`` says. Several targets in a mapping, list
-    or tuple are each treated so. A batch of nothing but images is mixed without labels.
+    their weighted sum. A target whose last two dimensions are the image's (a mask) is mixed as its image is. Where a
+    trick cuts, so is a coarser one (N, …, h, w) whose size divides the image's: each of its pixels goes where the
+    middle of the image pixels goes that it stands for; another size is refused. A mask of classes under Mixup, where no
+    pixel has one class, becomes what ``labels`` says. Several targets in a mapping, list or tuple are each treated so.
+    A batch of nothing but images is mixed without labels.
 
     With one sample in the batch there is no partner, and the batch keeps its images.
 
@@ -87,8 +93,7 @@ class MixingTrick(BatchTrick):
     """
 
     mixes = True
-    cuts: ClassVar[bool] = True
-    """Whether each pixel of the result comes from one image, so that a mask of classes stays one."""
+    cuts = True
     num_components = 2
 
     def __init__(self, *, labels: str = "soft", num_classes: int | None = None, **shared: Any) -> None:

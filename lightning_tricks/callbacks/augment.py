@@ -200,6 +200,19 @@ class Augment(BatchTrick):
         middles = result.as_subclass(Tensor)[..., down // 2 :: down, across // 2 :: across]
         return wrap(middles, like=result) if isinstance(result, TVTensor) else middles
 
+    def check_pair(self, images: Tensor, target: Any) -> None:
+        """Masks must be of a size that can follow."""
+        super().check_pair(images, target)
+        if is_detection(target):
+            for entry in target:
+                if "masks" in entry and entry["masks"].shape[-2:] != images.shape[-2:]:
+                    raise ValueError(
+                        f"{self.name} needs masks of the images' size {tuple(images.shape[-2:])}, but got "
+                        f"{describe(entry['masks'])}; resize them in the data set"
+                    )
+        else:
+            list(self._places(target, (), images))
+
     def check_target(self, target: Any) -> None:
         """Boxes must be of a type that the transform knows."""
         if is_detection(target):

@@ -193,6 +193,13 @@ def entries_of(batch: Any) -> list[tuple[Any, Any]]:
     return []
 
 
+def tensors_in(value: Any) -> list[Tensor]:
+    """Returns the tensors in nested containers."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for _, entry in entries_of(value) for tensor in tensors_in(entry)]
+
+
 def _find_named(batch: Any, names: Sequence[str]) -> Path | None:
     """The one entry that has one of the names, in the batch or, where it has none, in its named children."""
     if not isinstance(batch, Mapping) and _names(batch) is None:

@@ -19,6 +19,7 @@ from lightning_tricks.callbacks.batch_fields import (
     is_accessor,
     is_plain_pair,
     normal_path,
+    tensors_in,
 )
 
 
@@ -93,14 +94,11 @@ def further_entries(batch: Any, taken: Sequence[Key], *, n: int) -> list[Further
     for path, value in everything.items():
         if any(path[: len(outer)] == outer for outer in paths):
             continue
-        if isinstance(value, Tensor):
-            if value.ndim > 0 and len(value) == n:
-                further.append(FurtherEntry(path, value, [value]))
-        elif type(value) in (list, tuple) and len(value) == n and not any(p[: len(path)] == path for p in paths):
-            tensors = [tensor for _, tensor in _walk(value, (), ()) if isinstance(tensor, Tensor)]
-            if tensors:
-                further.append(FurtherEntry(path, value, tensors))
-                paths.add(path)
+        is_list = type(value) in (list, tuple) and not any(inner[: len(path)] == path for inner in paths)
+        length = value.shape[:1] if isinstance(value, Tensor) else (len(value),) if is_list else ()
+        if length == (n,) and (tensors := tensors_in(value)):
+            further.append(FurtherEntry(path, value, tensors))
+            paths.add(path)
     return further
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_fields import is_detection
+from lightning_tricks.callbacks.batch_fields import is_detection, tensors_in
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.callbacks.detection import rows_of
+from lightning_tricks.callbacks.resolution import stride_of
 from lightning_tricks.callbacks.target_mixer import TargetMixer
 from lightning_tricks.functional.checks import check_choice, check_integer
 
@@ -107,10 +108,13 @@ class MixingTrick(BatchTrick):
         self.num_classes = None if num_classes is None else check_integer(self.name, "num_classes", num_classes, low=1)
 
     def check_pair(self, images: Tensor, target: Any) -> None:
-        """Looks at each dictionary of a detection batch."""
+        """Looks at each dictionary of a detection batch, and at the size of masks that are to be cut."""
         super().check_pair(images, target)
         if is_detection(target):
             self.check_detection(images, target)
+        elif self.cuts:
+            for tensor in tensors_in(target):
+                stride_of(tensor, size=(images.shape[-2], images.shape[-1]), name=self.name)
 
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Raises for a detection batch whose boxes would be left behind."""

@@ -6,7 +6,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from lightning_tricks import RICAP, Augment, CutMix, Mixup, Mosaic, SoftTarget
+from lightning_tricks import RICAP, Augment, CutMix, Mixup, Mosaic, RandomChoice, SoftTarget
 
 N, H, W = 4, 12, 24
 IMAGES = torch.rand(N, 3, H, W, generator=torch.Generator().manual_seed(0))
@@ -116,6 +116,21 @@ TRICKS = [*CUTTING, Mosaic(), Augment(v2.RandomHorizontalFlip())]
 def test_a_size_that_does_not_divide_the_images_is_refused(trick, target, nest):
     with pytest.raises(ValueError, match=rf"^{trick.name} needs targets with a height and width .*resize them"):
         trick((IMAGES, nest(target)), rng=0)
+
+
+@pytest.mark.parametrize("trick", [CutMix(p=0.0), Augment(v2.RandomHorizontalFlip(), p=0.0)], ids=lambda t: t.name)
+def test_a_size_that_does_not_fit_is_refused_before_anything_is_drawn(trick):
+    for seed in range(4):
+        for refuses in (trick, RandomChoice([Mixup(), trick])):
+            with pytest.raises(ValueError, match=rf"^{trick.name} needs targets with a height and width"):
+                refuses((IMAGES, torch.zeros(N, 5, 6)), rng=seed)
+
+
+def test_detection_masks_of_another_size_are_refused():
+    boxes = tv_tensors.BoundingBoxes(torch.tensor([[0.0, 0, 4, 6]]), format="XYXY", canvas_size=(H, W))
+    target = [{"boxes": boxes, "labels": torch.zeros(1), "masks": torch.zeros(1, H // 2, W // 2)}] * N
+    with pytest.raises(ValueError, match=r"Augment needs masks of the images' size \(12, 24\), but got float32"):
+        Augment(v2.RandomHorizontalFlip())((IMAGES, target), rng=0)
 
 
 @pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.name)

@@ -117,14 +117,14 @@ class BatchRun:
     def _rewrite(self, given: Any) -> Any:
         epoch = self.trainer.current_epoch
         batches_completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        if not self._remarked:
-            self._remarked = True
-            if remark := remark_on([(trick.name, trick.left_alone(given)) for trick in self.tricks]):
-                pl.utilities.rank_zero_warn(remark)
         batch, drawn = given, []
         for trick, randomness in self._ordered:
             batch, params = trick.rewrite(batch, randomness.at(batches_completed), epoch=epoch)
             drawn.append((trick, params))
+        if not self._remarked:
+            self._remarked = True
+            if remark := remark_on([(trick.name, trick.left_alone(given)) for trick in self.tricks]):
+                pl.utilities.rank_zero_warn(remark)
         observer, self.observer = self.observer, None
         if observer is not None:
             observer(given, batch, drawn)

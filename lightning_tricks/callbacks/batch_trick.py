@@ -161,9 +161,10 @@ class BatchTrick(BatchHooks):
             rng = self._free_generator.get(self.seed)
         elif not isinstance(rng, np.random.Generator):
             rng = np.random.default_rng(check_integer(self.name, "rng", rng, low=0))
+        new_batch, _ = self.rewrite(batch, rng)
         if remark := remark_on([(self.name, self.left_alone(batch))]):
             warnings.warn(remark, stacklevel=2)
-        return self.rewrite(batch, rng)[0]
+        return new_batch
 
     @property
     def moves_pixels(self) -> bool:
@@ -223,10 +224,13 @@ class BatchTrick(BatchHooks):
         """Returns where the target is, and what belongs to the images beside it but will not be mixed with them."""
         if not (self.mixes or self.uses_target):
             return [], []
-        _, images, target_keys, target = self._read(batch)
+        images = get_at(batch, self._find("input", self.input_key, batch))
+        target_keys = self._target_keys(batch)
+        if not isinstance(images, (Tensor, list, tuple)) or (isinstance(images, Tensor) and images.ndim == 0):
+            return target_keys, []
         if self.mixes:
             return target_keys, self._further(batch, images, target_keys)
-        if not self.uses_target or self.target_key is not None or target_keys != [(1,)] or not is_class_index(target):
+        if self.target_key is not None or target_keys != [(1,)] or not is_class_index(target := get_at(batch, 1)):
             return target_keys, []
         further = self._further(batch, images, target_keys)
         return target_keys, [
@@ -258,7 +262,9 @@ class BatchTrick(BatchHooks):
                     )
         return input_key, images, target_keys, target
 
-    def _further(self, batch: Any, images: Tensor, target_keys: list[Any]) -> list[FurtherEntry]:
+    def _further(
+        self, batch: Any, images: Tensor | list[Any] | tuple[Any, ...], target_keys: list[Any]
+    ) -> list[FurtherEntry]:
         """What else belongs to the images; the user has not said that it stays as it is."""
         input_key = self._find("input", self.input_key, batch)
         ignored = [key for key in as_keys(self.ignore_keys) if is_in(batch, key)]

@@ -299,3 +299,12 @@ def test_one_warning_per_fit(make_trainer, make):
         with pytest.warns(UserWarning, match=f"^{' and '.join(map(name, tricks))} takes the target at") as record:
             make_trainer(callbacks=tricks, max_epochs=2).fit(WithWeights(), DataLoader(data, batch_size=8))
         assert sum("leaves alone" in str(warning.message) for warning in record) == 1
+
+
+def test_an_earlier_trick_may_make_the_batch_fit_for_a_later_one(make_trainer):
+    """What is left alone is looked for before any trick applies, when the images may be bytes still."""
+    images = torch.randint(256, (8, 3, 6, 4), dtype=torch.uint8)
+    data = TensorDataset(images, torch.arange(8) % 5, torch.rand(8))
+    tricks = [Augment(v2.ToDtype(torch.float32, scale=True), per_sample=False), Mixup()]
+    with pytest.warns(UserWarning, match=r"^Mixup takes the target at \[1\] and leaves alone .* 2 \(float32\[8\]\)"):
+        make_trainer(callbacks=tricks).fit(WithWeights(), DataLoader(data, batch_size=8))

@@ -190,6 +190,10 @@ timm's weights for each element.
 
 {table}
 
+All of this holds for one trick. Two tricks in one list that cut (CutMix, RICAP, Mosaic) multiply their weights, and the
+later one may cover just what the earlier one has put in: then weight and share can differ by up to 0.9. A warning says
+so; `RandomChoice` takes one of them for each batch.
+
 kornia documents λ as the partner's weight for its MixUp and as the original's for its CutMix (with
 `use_correct_lambda=True`): a loss written for the one is wrong for the other, as the row with the large numbers shows.
 

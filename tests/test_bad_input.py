@@ -234,6 +234,7 @@ STRUCTURE = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore:.* leaves alone what stands beside it")
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_no_batch_raises_what_is_not_ours(data):

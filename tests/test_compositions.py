@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections import namedtuple
 from pathlib import Path
 
@@ -14,7 +15,16 @@ import torch.nn.functional as F
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.utils.data import DataLoader, default_collate
 
-from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup, SoftTarget
+from lightning_tricks import (
+    RICAP,
+    CosineDecay,
+    CutMix,
+    GradualWarmup,
+    Mixup,
+    Mosaic,
+    RandomChoice,
+    SoftTarget,
+)
 from tests.plain import PlainModule, image_loader
 from tests.registry import BATCH_TRICKS
 
@@ -119,6 +129,45 @@ def test_beside_an_average_of_the_weights(make_trainer):
         trainer.fit(module, image_loader())
         check_trained(module, before)
         assert "training_step" not in vars(module)
+
+
+def greatest_error(tricks):
+    """The greatest |pixel share − label weight| over some draws: the mean of channel c is the share of image c."""
+    n, errors = 6, []
+    images = torch.eye(n).view(n, n, 1, 1).repeat(1, 1, 12, 20)
+    for seed in range(20):
+        batch = (images, torch.arange(n))
+        for trick in tricks:
+            batch = trick(batch, rng=seed)
+            seed += 100
+        errors.append((batch[0].mean((2, 3)) - batch[1].probabilities(n)).abs().max())
+    return max(errors).item()
+
+
+CUTS = {
+    "CutMix and RICAP": lambda: [CutMix(), RICAP(beta=1.0)],
+    "Mosaic and CutMix": lambda: [Mosaic(), CutMix()],
+    "CutMix and CutMix": lambda: [CutMix(), CutMix()],
+    "RandomChoice and RICAP": lambda: [RandomChoice([Mixup(alpha=1.0), RandomChoice([CutMix()])]), RICAP()],
+}
+EXACT = {
+    "Mixup and CutMix": lambda: [Mixup(alpha=1.0), CutMix()],
+    "RICAP and Mixup": lambda: [RICAP(), Mixup(alpha=1.0)],
+    "RandomChoice": lambda: [RandomChoice([CutMix(), RICAP(), Mosaic()])],
+    "RandomChoice and Mixup": lambda: [RandomChoice([CutMix(), RICAP()]), Mixup(alpha=1.0)],
+}
+
+
+@pytest.mark.parametrize(("names", "make"), (CUTS | EXACT).items(), ids=(CUTS | EXACT).keys())
+def test_where_two_tricks_cut_the_warning_says_that_weights_are_not_shares(make_trainer, names, make):
+    assert (greatest_error(make()) < 1e-5) == (names in EXACT)
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        make_trainer(callbacks=make()).fit(PlainModule(), image_loader())
+    messages = [str(warning.message) for warning in record if "stand in one callback list" in str(warning.message)]
+    assert len(messages) == (len(make()) > 1)
+    said = f"{names} both cut: the later one may cover what the earlier one has put in, so the weight of a label is not"
+    assert any(said in message for message in messages) == (names in CUTS)
 
 
 SIZE = (16, 12)

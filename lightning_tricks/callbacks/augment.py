@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import BoundingBoxes, Image, Mask, TVTensor, wrap
+from torchvision.tv_tensors import BoundingBoxes, Image, KeyPoints, Mask, TVTensor, wrap
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import Path, describe, get_at, is_detection, set_at
+from lightning_tricks.engine.resolution import stride_of
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
 
@@ -49,7 +50,7 @@ class Augment(BatchTrick):
             module, or a function with its signature. It must not mix samples: for that, take
             :class:`~lightning_tricks.Mixup` or :class:`~lightning_tricks.CutMix`.
         per_sample: draw anew for each image; otherwise once for the batch, which is one call and much faster.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:
@@ -81,6 +82,11 @@ class Augment(BatchTrick):
         self.transform = transform
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
 
+    @property
+    def moves_pixels(self) -> bool:
+        """A transform may do so."""
+        return True
+
     def draw(self, rng: np.random.Generator, images: Tensor) -> AugmentParams:
         """Draws whether, and the transform's seed."""
         return AugmentParams(active=bool(rng.random() < self.p), seed=int(rng.integers(2**63)))
@@ -97,7 +103,8 @@ class Augment(BatchTrick):
 
     def _apply_with_places(self, images: Tensor, target: Any) -> tuple[Tensor, Any]:
         places = list(self._places(target, (), images))
-        parts = [_typed(get_at(target, place)) for place in places]
+        strides = [self._stride(get_at(target, place), images) for place in places]
+        parts = [_enlarged(get_at(target, place), stride) for place, stride in zip(places, strides, strict=True)]
         if self.per_sample:
             self._check_one_an_image(parts, images)
             samples = [[Image(image), *(_sample(part, i) for part in parts)] for i, image in enumerate(images)]
@@ -109,8 +116,8 @@ class Augment(BatchTrick):
                     f"{self.name} needs a transform that gives as many images as it gets, but for {len(images)} "
                     f"got {len(results[0])}"
                 )
-        for place, result in zip(places, results[1:], strict=True):
-            target = set_at(target, place, _in_type_of(get_at(target, place), result))
+        for place, stride, result in zip(places, strides, results[1:], strict=True):
+            target = set_at(target, place, _in_type_of(get_at(target, place), self._reduced(result, stride)))
         return results[0], target
 
     def _apply_to_detection(self, images: Tensor, targets: Any) -> tuple[Tensor, Any]:
@@ -166,13 +173,45 @@ class Augment(BatchTrick):
             for key, entry in entries:
                 yield from self._places(entry, (*path, key), images)
         elif isinstance(target, Tensor):
-            is_mask = target.ndim >= 3 and target.shape[-2:] == images.shape[-2:] and len(target) == len(images)
+            is_mask = len(target.shape) > 0 and len(target) == len(images) and self._stride(target, images) is not None
             if is_mask and isinstance(target, SoftTarget):
                 raise TypeError(
                     f"{self.name} cannot move a mask of soft labels; put {self.name} before the tricks that mix"
                 )
             if is_mask or isinstance(target, TVTensor):
                 yield path
+
+    def _stride(self, target: Tensor, images: Tensor) -> tuple[int, int] | None:
+        """Image pixels per pixel of a mask; ``None`` for what has no height and width."""
+        if isinstance(target, BoundingBoxes | KeyPoints):
+            return None
+        return stride_of(target, size=(images.shape[-2], images.shape[-1]), name=self.name)
+
+    def _reduced(self, result: Tensor, stride: tuple[int, int] | None) -> Tensor:
+        """The middle of the pixels that each pixel of a coarser mask stands for, after the transform."""
+        if stride in (None, (1, 1)):
+            return result
+        (down, across), (height, width) = stride, result.shape[-2:]
+        if height % down or width % across:
+            raise ValueError(
+                f"{self.name} needs a transform whose images can be divided by {stride}, the pixels of an image per "
+                f"pixel of its mask, but got images of size {(height, width)}"
+            )
+        middles = result.as_subclass(Tensor)[..., down // 2 :: down, across // 2 :: across]
+        return wrap(middles, like=result) if isinstance(result, TVTensor) else middles
+
+    def check_pair(self, images: Tensor, target: Any) -> None:
+        """Masks must be of a size that can follow."""
+        super().check_pair(images, target)
+        if is_detection(target):
+            for entry in target:
+                if "masks" in entry and entry["masks"].shape[-2:] != images.shape[-2:]:
+                    raise ValueError(
+                        f"{self.name} needs masks of the images' size {tuple(images.shape[-2:])}, but got "
+                        f"{describe(entry['masks'])}; resize them in the data set"
+                    )
+        else:
+            list(self._places(target, (), images))
 
     def check_target(self, target: Any) -> None:
         """Boxes must be of a type that the transform knows."""
@@ -187,6 +226,14 @@ class Augment(BatchTrick):
 
 def _typed(part: Tensor) -> TVTensor:
     return part if isinstance(part, TVTensor) else Mask(part)
+
+
+def _enlarged(part: Tensor, stride: tuple[int, int] | None) -> TVTensor:
+    """A coarser mask at the images' resolution, so that the transform moves it by as many pixels."""
+    if stride in (None, (1, 1)):
+        return _typed(part)
+    large = part.as_subclass(Tensor).repeat_interleave(stride[0], -2).repeat_interleave(stride[1], -1)
+    return wrap(large, like=part) if isinstance(part, TVTensor) else Mask(large)
 
 
 def _sample(part: TVTensor, i: int) -> TVTensor:

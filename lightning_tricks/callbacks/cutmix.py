@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
+from lightning_tricks.engine.resolution import scaled_edge
 from lightning_tricks.functional._cutmix import cutmix, cutmix_box
 from lightning_tricks.functional.checks import check_flag, check_number
 
@@ -23,6 +24,12 @@ class CutMixParams(PairParams):
 
     box: np.ndarray
 
+    def scaled(self, stride: tuple[int, int]) -> CutMixParams:
+        """The box in coarser pixels."""
+        box = np.asarray(self.box)
+        start, stop = (scaled_edge(edge, stride) for edge in (box[..., :2], box[..., :2] + box[..., 2:]))
+        return dataclasses.replace(self, box=np.concatenate([start, stop - start], axis=-1))
+
 
 class CutMix(MixingTrick):
     """Puts a box of a partner's pixels into every image; see :func:`lightning_tricks.functional.cutmix`.
@@ -36,7 +43,7 @@ class CutMix(MixingTrick):
         labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
             :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
         num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`. The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
 
     Raises:

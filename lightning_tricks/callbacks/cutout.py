@@ -38,7 +38,7 @@ class Cutout(BatchTrick):
             cover the whole image is an error at the first batch.
         value: what holes are filled with, in the units of the images that reach ``training_step``: a number, or one
             number per channel. 0 is the mean of the data set where images are normalised.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

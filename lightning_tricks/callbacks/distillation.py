@@ -41,7 +41,7 @@ class Distillation(BatchTrick):
             attribute's name, or a function of the output.
         teacher_checkpoint: path of a checkpoint with the teacher's ``state_dict``, plain or as Lightning writes it,
             loaded with ``weights_only=True``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

@@ -27,7 +27,7 @@ class LabelSmoothing(BatchTrick):
     Args:
         label_smoothing: ε in [0, 1).
         spread: ``"all"``: ε is spread over all classes; ``"others"``: over the classes that are not the label.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

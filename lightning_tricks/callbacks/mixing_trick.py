@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.detection import rows_of
-from lightning_tricks.engine.fields import is_detection
+from lightning_tricks.engine.fields import is_detection, tensors_in
+from lightning_tricks.engine.resolution import stride_of
 from lightning_tricks.engine.targets import TargetMixer
 from lightning_tricks.functional.checks import check_choice, check_integer
 
@@ -38,6 +39,10 @@ class MixParams(BatchParams):
     def weights(self) -> tuple[float | np.ndarray, ...]:
         """The share of each component: a number, or an array (N,), one a sample. They sum to 1."""
         raise NotImplementedError
+
+    def scaled(self, stride: tuple[int, int]) -> MixParams:
+        """Returns the same for masks of which a pixel stands for ``stride`` pixels of the images."""
+        raise ValueError(f"{type(self).__name__} cuts masks at the images' resolution alone; resize the masks")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,9 +72,11 @@ class MixingTrick(BatchTrick):
     """A batch trick after which a sample has several labels, with weights.
 
     Class indices become what ``labels`` says. Floating-point targets (soft or multi-hot labels, regression) become
-    their weighted sum. A target whose last two dimensions are the image's (a mask) is mixed as its image is; a mask of
-    classes under Mixup, where no pixel has one class, becomes what ``labels`` says. Several targets in a mapping, list
-    or tuple are each treated so. A batch of nothing but images is mixed without labels.
+    their weighted sum. A target whose last two dimensions are the image's (a mask) is mixed as its image is. Where a
+    trick cuts, so is a coarser one (N, …, h, w) whose size divides the image's: each of its pixels goes where the
+    middle of the image pixels goes that it stands for; another size is refused. A mask of classes under Mixup, where no
+    pixel has one class, becomes what ``labels`` says. Several targets in a mapping, list or tuple are each treated so.
+    A batch of nothing but images is mixed without labels.
 
     With one sample in the batch there is no partner, and the batch keeps its images.
 
@@ -87,8 +94,7 @@ class MixingTrick(BatchTrick):
     """
 
     mixes = True
-    cuts: ClassVar[bool] = True
-    """Whether each pixel of the result comes from one image, so that a mask of classes stays one."""
+    cuts = True
     num_components = 2
 
     def __init__(self, *, labels: str = "soft", num_classes: int | None = None, **shared: Any) -> None:
@@ -102,10 +108,13 @@ class MixingTrick(BatchTrick):
         self.num_classes = None if num_classes is None else check_integer(self.name, "num_classes", num_classes, low=1)
 
     def check_pair(self, images: Tensor, target: Any) -> None:
-        """Looks at each dictionary of a detection batch."""
+        """Looks at each dictionary of a detection batch, and at the size of masks that are to be cut."""
         super().check_pair(images, target)
         if is_detection(target):
             self.check_detection(images, target)
+        elif self.cuts:
+            for tensor in tensors_in(target):
+                stride_of(tensor, size=(images.shape[-2], images.shape[-1]), name=self.name)
 
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Raises for a detection batch whose boxes would be left behind."""

@@ -32,7 +32,7 @@ class Mixup(MixingTrick):
         labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
             :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
         num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:
@@ -49,7 +49,7 @@ class Mixup(MixingTrick):
         Zhang et al., "mixup: Beyond Empirical Risk Minimization", arXiv:1710.09412.
     """
 
-    cuts: ClassVar[bool] = False
+    cuts = False
     takes_detection: ClassVar[bool] = True
 
     def __init__(

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
 from lightning_tricks.engine.detection import check_movable, mosaic_target, rows_of
 from lightning_tricks.engine.fields import describe
+from lightning_tricks.engine.resolution import scaled_edge
 from lightning_tricks.functional._mosaic import mosaic, mosaic_weights
 from lightning_tricks.functional.checks import check_number
 
@@ -41,6 +42,11 @@ class MosaicParams(MixParams):
         """The areas of the quadrants."""
         return mosaic_weights(self.centre, size=self.size)
 
+    def scaled(self, stride: tuple[int, int]) -> MosaicParams:
+        """The centre in coarser pixels."""
+        size, centre = np.asarray(self.size) // stride, scaled_edge(self.centre, stride)
+        return dataclasses.replace(self, size=tuple(size.tolist()), centre=tuple(centre.tolist()))
+
 
 class Mosaic(MixingTrick):
     """Shows four whole images in the quadrants of one; see :func:`lightning_tricks.functional.mosaic`.
@@ -59,7 +65,7 @@ class Mosaic(MixingTrick):
         labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
             :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
         num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

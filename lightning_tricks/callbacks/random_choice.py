@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.engine.fields import Key
+from lightning_tricks.engine.further_entries import FurtherEntry
 from lightning_tricks.functional.checks import check_number
 
 
@@ -47,12 +49,15 @@ class RandomChoice(BatchTrick):
             if trick.seed is not None or trick.comes_last:
                 reason = "comes after all others" if trick.comes_last else f"has the seed {trick.seed} of its own"
                 raise ValueError(f"{self.name} cannot choose {trick.name}, which {reason}")
-        if self.input_key is not None or self.target_key is not None:
-            raise ValueError(f"{self.name} needs input_key and target_key on its parts, but got them itself")
+        if not (self.input_key is None and self.target_key is None and self.ignore_keys is None):
+            raise ValueError(
+                f"{self.name} needs input_key and target_key on its parts, and ignore_keys too, but got them itself"
+            )
         self.tricks = tuple(tricks)
         shares = [1.0] * len(tricks) if weights is None else self._check_weights(weights)
         self.weights = tuple(share / sum(shares) for share in shares)
         self.mixes = any(trick.mixes for trick in tricks)
+        self.cuts = any(trick.cuts for trick in tricks)
         self.num_components = max(trick.num_components for trick in tricks)
 
     @property
@@ -77,6 +82,12 @@ class RandomChoice(BatchTrick):
         mixing = next(other for other in self.tricks if other.num_components)
         batch, _ = mixing.rewrite(batch, rng, **components | {"active": False})  # only gives labels their form
         return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
+
+    def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
+        """Puts together what its parts leave alone."""
+        found = [trick.left_alone(batch) for trick, weight in zip(self.tricks, self.weights, strict=True) if weight > 0]
+        target_keys = next((keys for keys, entries in found if entries), [])
+        return target_keys, list({entry.path: entry for _, entries in found for entry in entries}.values())
 
     def check(self, batch: Any) -> None:
         """Lets every part that can be chosen look at the batch: one that cannot take it says so before it is chosen."""

@@ -45,7 +45,7 @@ class RandomErasing(BatchTrick):
             the mean of the data set where images are normalised), one number a channel, or ``"random"``, a standard
             normal number for each pixel.
         ratio_sampling: ``"log"``, or ``"uniform"`` for the paper's.
-        shared: ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.engine.resolution import scaled_edge
 from lightning_tricks.functional._ricap import ricap, ricap_weights
 from lightning_tricks.functional.checks import check_number
 from lightning_tricks.functional.quadrants import quadrants
@@ -40,6 +41,19 @@ class RICAPParams(MixParams):
         """The areas of the patches."""
         return ricap_weights(self.boundary, size=self.size)
 
+    def scaled(self, stride: tuple[int, int]) -> RICAPParams:
+        """The boundary and the crops in coarser pixels."""
+        steps, size = np.asarray(stride), np.asarray(self.size) // stride
+        boundary = scaled_edge(self.boundary, steps)
+        offsets = []
+        for box, offset in zip(quadrants(self.boundary, size=self.size), self.offsets, strict=True):
+            start, stop = scaled_edge(box[:2], steps), scaled_edge(np.add(box[:2], box[2:]), steps)
+            moved = start + (2 * np.subtract(offset, box[:2]) + steps) // (2 * steps)
+            offsets.append(tuple(np.clip(moved, 0, size - (stop - start)).tolist()))
+        return dataclasses.replace(
+            self, size=tuple(size.tolist()), boundary=tuple(boundary.tolist()), offsets=tuple(offsets)
+        )
+
 
 class RICAP(MixingTrick):
     """Patches every image together from crops of four; see :func:`lightning_tricks.functional.ricap`.
@@ -53,7 +67,7 @@ class RICAP(MixingTrick):
         labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
             :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
         num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key`` and ``seed`` of
+        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
             :class:`~lightning_tricks.BatchTrick`.
 
     Raises:

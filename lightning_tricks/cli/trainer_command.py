@@ -123,7 +123,7 @@ class TricksCLI(LightningCLI):
         """Makes the data, a module that suits them, and the Trainer."""
         config = self.config[self.subcommand]
         try:
-            self.datamodule = self._make(Namespace(data=config.data)).data
+            self.datamodule = self._make(Namespace(data=config.data)).data  # type: ignore[no-untyped-call]
             _suit_data(config.model, self.datamodule)
             # Lightning keeps a copy of the configuration for save_hyperparameters.
             vars(self).pop("config_dump", None)
@@ -132,7 +132,7 @@ class TricksCLI(LightningCLI):
             made = self._make(made)
             made.data = self.datamodule
             self.model = made.model
-            self.config_init = Namespace({self.subcommand: made})
+            self.config_init = Namespace({self.subcommand: made})  # type: ignore[no-untyped-call]
             self.trainer = self.instantiate_trainer()
         except (ValueError, TypeError, OSError) as error:
             cause: BaseException = error
@@ -146,9 +146,8 @@ class TricksCLI(LightningCLI):
 
     def _make(self, config: Namespace) -> Namespace:
         """What a part of the configuration stands for."""
-        return self.parser.instantiate(Namespace({"subcommand": self.subcommand, self.subcommand: config}))[
-            self.subcommand
-        ]
+        whole = Namespace({"subcommand": self.subcommand, self.subcommand: config})  # type: ignore[no-untyped-call]
+        return self.parser.instantiate(whole)[self.subcommand]
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Makes the Trainer."""

@@ -15,6 +15,8 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
 from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
+from lightning_tricks.engine.fields import Key
+from lightning_tricks.engine.further_entries import FurtherEntry, remark_on
 from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
 from lightning_tricks.engine.randomness import BatchRandomness
 from lightning_tricks.engine.shared_run import check_free
@@ -65,6 +67,7 @@ class BatchRun:
         self.tricks = tricks
         self.start_draws(seed)
         self.observer: Observer | None = None
+        self._remarked = False
         self._armed = False
         self._made: Any = None
         self._patch = MethodPatch(pl_module, "training_step", self._step)
@@ -118,6 +121,10 @@ class BatchRun:
         for trick, randomness in self._ordered:
             batch, params = trick.rewrite(batch, randomness.at(batches_completed), epoch=epoch)
             drawn.append((trick, params))
+        if not self._remarked:
+            self._remarked = True
+            if remark := remark_on([(trick.name, trick.left_alone(given)) for trick in self.tricks]):
+                pl.utilities.rank_zero_warn(remark)
         observer, self.observer = self.observer, None
         if observer is not None:
             observer(given, batch, drawn)
@@ -133,6 +140,8 @@ class BatchHooks(pl.Callback):
     """Whether the trick applies after all others, whatever its place in the list."""
     mixes: bool = False
     """Whether the trick mixes the samples of a batch."""
+    cuts: bool = False
+    """Whether it mixes them so that each pixel of the result comes from one image, and a mask of classes stays one."""
     _run: BatchRun | None = None
 
     @property
@@ -147,6 +156,10 @@ class BatchHooks(pl.Callback):
 
     def rewrite(self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None) -> tuple[Any, Any]:
         """Returns the new batch and what was drawn for it."""
+        raise NotImplementedError
+
+    def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
+        """Returns where the target is, and what belongs to the images beside it but will not be mixed with them."""
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
@@ -165,9 +178,14 @@ class BatchHooks(pl.Callback):
             return
         mixing = [trick.name for trick in tricks if trick.mixes]
         if len(mixing) > 1:
+            cutting = [trick.name for trick in tricks if trick.cuts]
+            wrong = (
+                f". {' and '.join(cutting)} both cut: the later one may cover what the earlier one has put in, so the "
+                "weight of a label is not the share of its pixels"
+            )
             pl.utilities.rank_zero_warn(
                 f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
-                "one of them for each batch, put them into a RandomChoice"
+                f"one of them for each batch, put them into a RandomChoice{wrong if len(cutting) > 1 else ''}"
             )
         for trick in tricks:
             if 0 < (trainer.max_epochs or 0) <= trick.start_epoch:

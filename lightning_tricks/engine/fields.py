@@ -39,7 +39,7 @@ def find_input(batch: Any) -> Path | None:
     """Returns the path of the images: item 0, or the one entry with one of :data:`INPUT_NAMES`; else ``None``."""
     if isinstance(batch, Tensor):
         return ()
-    if _is_plain_pair(batch):
+    if is_plain_pair(batch):
         return (0,)
     found = _find_named(batch, INPUT_NAMES)
     if found is not None or _is_named(batch):
@@ -56,7 +56,7 @@ def find_target(batch: Any) -> Path | None:
 
     Where item 1 looks like the images and more items follow, nothing says which of them is the target.
     """
-    if _is_plain_pair(batch):
+    if is_plain_pair(batch):
         return None if has_second_view(batch) else (1,)
     found = _find_named(batch, TARGET_NAMES)
     if found is not None or _is_named(batch):
@@ -71,13 +71,13 @@ def is_only_images(batch: Any) -> bool:
     """Whether the batch holds one thing and nothing beside it, so that a missing target is no oversight."""
     if isinstance(batch, Tensor):
         return True
-    entries = list(_entries(batch))
+    entries = list(entries_of(batch))
     return len(entries) == 1 and is_only_images(entries[0][1])
 
 
 def has_second_view(batch: Any) -> bool:
     """Whether item 1 of a batch with more items has the images' shape and dtype: it may be a view or a target."""
-    if not _is_plain_pair(batch) or len(batch) == 2 or not isinstance(batch[1], Tensor):
+    if not is_plain_pair(batch) or len(batch) == 2 or not isinstance(batch[1], Tensor):
         return False
     return batch[0].ndim > 2 and (batch[1].shape, batch[1].dtype) == (batch[0].shape, batch[0].dtype)
 
@@ -97,15 +97,24 @@ def get_at(batch: Any, key: Key) -> Any:
     Raises:
         LookupError: ``key`` is not in the batch.
     """
-    if _is_accessor(key):
+    if is_accessor(key):
         getter, _ = key
         return getter(batch)
-    for step in _as_path(key):
+    for step in as_path(key):
         try:
             batch = getattr(batch, step) if isinstance(step, str) and not isinstance(batch, Mapping) else batch[step]
         except (AttributeError, LookupError, TypeError) as error:
             raise LookupError(f"{step!r} is not in {describe(batch)}") from error
     return batch
+
+
+def is_in(batch: Any, key: Key) -> bool:
+    """Whether something stands at ``key``."""
+    try:
+        get_at(batch, key)
+    except LookupError:
+        return False
+    return True
 
 
 def set_at(batch: Any, key: Key, value: Any) -> Any:
@@ -114,27 +123,49 @@ def set_at(batch: Any, key: Key, value: Any) -> Any:
     Raises:
         TypeError: a container on the way cannot be copied with one entry changed.
     """
-    if _is_accessor(key):
+    if is_accessor(key):
         _, setter = key
         return setter(batch, value)
-    path = _as_path(key)
+    path = as_path(key)
     if not path:
         return value
     step, rest = path[0], path[1:]
     return _replaced(batch, step, set_at(get_at(batch, step), rest, value) if rest else value)
 
 
-def _is_plain_pair(batch: Any) -> bool:
+def is_plain_pair(batch: Any) -> bool:
     """The commonest batch, recognised first because looking for names takes longer than Mixup of a small batch."""
     return type(batch) in (list, tuple) and len(batch) > 1 and isinstance(batch[0], Tensor)
 
 
-def _is_accessor(key: Any) -> TypeGuard[Accessor]:
+def as_keys(keys: list[Key] | Key | None) -> list[Any]:
+    """Returns the keys as a list."""
+    return keys if isinstance(keys, list) else [] if keys is None else [keys]
+
+
+def is_accessor(key: Any) -> TypeGuard[Accessor]:
+    """Whether the key is a (getter, setter) pair."""
     return isinstance(key, tuple) and len(key) == 2 and all(callable(part) for part in key)
 
 
-def _as_path(key: Any) -> Path:
+def as_path(key: Any) -> Path:
+    """Returns the key as a path; it is no accessor."""
     return key if isinstance(key, tuple) else (key,)
+
+
+def normal_path(batch: Any, path: Path) -> Path:
+    """The path in the keys of :func:`entries_of`: no negative index, and the names of a namedtuple."""
+    normal: Path = ()
+    for step in path:
+        entries = entries_of(batch)
+        try:
+            batch = get_at(batch, step)
+        except LookupError:
+            return (*normal, step)
+        if isinstance(step, int) and step not in dict(entries) and entries:
+            step = entries[step][0]
+        normal = (*normal, step)
+    return normal
 
 
 def _names(value: Any) -> tuple[str, ...] | None:
@@ -151,7 +182,8 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, Mapping) or (_names(value) is not None and not isinstance(value, tuple))
 
 
-def _entries(batch: Any) -> list[tuple[Any, Any]]:
+def entries_of(batch: Any) -> list[tuple[Any, Any]]:
+    """Returns keys and values of a mapping, dataclass, namedtuple, list or tuple; of anything else, nothing."""
     if isinstance(batch, Mapping):
         return list(batch.items())
     if (names := _names(batch)) is not None:
@@ -161,11 +193,18 @@ def _entries(batch: Any) -> list[tuple[Any, Any]]:
     return []
 
 
+def tensors_in(value: Any) -> list[Tensor]:
+    """Returns the tensors in nested containers."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for _, entry in entries_of(value) for tensor in tensors_in(entry)]
+
+
 def _find_named(batch: Any, names: Sequence[str]) -> Path | None:
     """The one entry that has one of the names, in the batch or, where it has none, in its named children."""
     if not isinstance(batch, Mapping) and _names(batch) is None:
         return None
-    entries = dict(_entries(batch))
+    entries = dict(entries_of(batch))
     present = [name for name in names if name in entries]
     if present:
         return (present[0],) if len(present) == 1 else None

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, TVTensor, wrap
 
-from lightning_tricks.engine.fields import describe, set_at
+from lightning_tricks.engine.fields import describe, is_detection, set_at
+from lightning_tricks.engine.resolution import stride_of
 from lightning_tricks.functional._pairing import partner_slices
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.fallbacks import check_range
@@ -33,7 +34,8 @@ class TargetMixer:
 
     def __init__(self, trick: MixingTrick, params: MixParams, images: Tensor, *, mixing: bool) -> None:
         self.trick, self.params, self.mixing = trick, params, mixing
-        self.n, self.size = len(images), images.shape[-2:] if images.ndim >= 4 else None
+        self.n = len(images)
+        self.size = (images.shape[-2], images.shape[-1]) if images.ndim >= 4 else None
         count = max(len(params.shifts), params.components)
         drawn = len(params.shifts) if mixing else 0
         self.shifts = [*params.shifts[:drawn], *[0] * (count - drawn)]
@@ -43,6 +45,13 @@ class TargetMixer:
 
     def __call__(self, target: Any) -> Any:
         """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
+        if is_detection(target):
+            raise TypeError(
+                f"{self.trick.name} needs a detection target to be its one target, but got it among others: "
+                f"{describe(target)}"
+            )
+        if isinstance(target, (list, tuple)) and len(target) == self.n and all(map(self._is_of_one_image, target)):
+            raise TypeError(f"{self.trick.name} needs masks as one tensor, but got {describe(target)}; stack them")
         if isinstance(target, (Mapping, list, tuple)):
             entries = target.items() if isinstance(target, Mapping) else enumerate(target)
             for key, entry in [(key, self(entry)) for key, entry in entries]:
@@ -64,10 +73,14 @@ class TargetMixer:
             return mixed if isinstance(mixed, SoftTarget) else wrap(mixed, like=target)
         return self._mix(target)
 
+    def _is_of_one_image(self, entry: Any) -> bool:
+        """Whether this is the mask of one image, where a list holds one per image."""
+        return isinstance(entry, Tensor) and entry.ndim == 2 and tuple(entry.shape) == self.size
+
     def _mix(self, target: Tensor) -> Tensor:
-        is_mask = self.size is not None and target.ndim >= 3 and target.shape[-2:] == self.size
-        if is_mask and (self.trick.cuts or target.is_floating_point()):
-            cut = self._cut_mask(target) if self.mixing else target
+        stride = self._stride(target)
+        if stride is not None:
+            cut = self._cut_mask(target, stride) if self.mixing else target
             return self._in_form(cut) if isinstance(cut, SoftTarget) else cut
         if target.dtype == torch.bool or target.is_complex():
             raise TypeError(
@@ -77,6 +90,15 @@ class TargetMixer:
         if isinstance(target, SoftTarget) or not target.is_floating_point():
             return self._in_form(self._soft_labels(target))
         return self._weighted_sum(target) if self.mixing else target
+
+    def _stride(self, target: Tensor) -> tuple[int, int] | None:
+        """Image pixels per pixel of a target that is mixed as the images are; ``None`` for other targets."""
+        if self.size is None:
+            return None
+        if self.trick.cuts:
+            return stride_of(target, size=self.size, name=self.trick.name)
+        is_mask = target.ndim >= 3 and target.shape[-2:] == self.size and target.is_floating_point()
+        return (1, 1) if is_mask else None
 
     def _partners(self, target: Tensor) -> list[Tensor]:
         return [target.roll(-shift, 0) if shift else target for shift in self.shifts]
@@ -101,16 +123,17 @@ class TargetMixer:
             total += _expand(weight, target) * partner
         return total.to(target.dtype)
 
-    def _cut_mask(self, target: Tensor) -> Tensor:
+    def _cut_mask(self, target: Tensor, stride: tuple[int, int]) -> Tensor:
+        params = self.params if stride == (1, 1) else self.params.scaled(stride)
         if not isinstance(target, SoftTarget):
-            return self.trick.mix_mask(self.params, target)
+            return self.trick.mix_mask(params, target)
         if target.teachers:
             raise ValueError(
                 f"{self.trick.name} needs labels without a teacher, but got some that carry one; Distillation comes "
                 "after every mixing trick"
             )
         labels, weights = (
-            torch.stack([self.trick.mix_mask(self.params, part) for part in parts])
+            torch.stack([self.trick.mix_mask(params, part) for part in parts])
             for parts in zip(*target.components, strict=True)
         )
         return target.like(labels, weights, None, target._origins)

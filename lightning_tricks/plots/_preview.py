@@ -193,6 +193,8 @@ def _images_and_target(owner: str, row: Row, max_images: int) -> tuple[Tensor, A
         images = torch.stack([image.as_subclass(Tensor) for image in images])
     if not isinstance(images, Tensor):
         raise TypeError(f"{owner} needs images as one tensor, but got {describe(images)}")
+    if isinstance(target_key, list):  # the first of several is shown
+        target_key = target_key[0]
     return images.as_subclass(Tensor)[:max_images], None if target_key is None else get_at(row.batch, target_key)
 
 

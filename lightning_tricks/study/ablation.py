@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
 from lightning_tricks.study.arguments import check_call, check_grid, check_trainer_options
 from lightning_tricks.study.arm import BASELINE, Arm, arms_of, check_rates, describe_arm, references_of
+from lightning_tricks.study.difference import without_source
 from lightning_tricks.study.fingerprint import describe
 from lightning_tricks.study.isolation import isolated_generators
 from lightning_tricks.study.metric import direction
@@ -48,8 +49,9 @@ class Ablation:
         trainer_options: more arguments for each Trainer, for example ``accelerator`` or ``strategy``.
         lr_grid: the learning rates among which each run of each arm chooses; ``None`` for the module's own.
         margin: the largest difference that does not matter, in the metric's unit (0.005 is half a point of an
-            accuracy), to be stated before the study is looked at; ``None`` for no claims of no difference.
-        confidence: of the intervals; 1 less it is the share of studies that make any false claim.
+            accuracy), stated before the first run; ``None`` for no claims of no difference.
+        confidence: of the intervals; 1 less it is the share of studies that make any false claim. It is stated before
+            the first run, too.
         settings: more plain values that make two studies different ones, such as the name of the data.
 
     Attributes:
@@ -62,7 +64,7 @@ class Ablation:
         ValueError: if ``mode`` is not given and the metric's name does not say it, a number is out of its range, a name
             is taken, the arms do not suit the question, or
             ``trainer_options`` holds callbacks (they belong to an arm) or ``max_epochs``; or ``directory`` holds
-            another study.
+            another study, or a factory has no source text to know the study by.
         MisconfigurationException: if learning-rate tricks of an arm do not go together.
 
     Example:
@@ -102,8 +104,8 @@ class Ablation:
         self.num_seeds = check_integer("Ablation", "num_seeds", num_seeds, low=1)
         self.max_epochs = check_integer("Ablation", "max_epochs", max_epochs, low=1)
         self.mode = check_choice("Ablation", "mode", mode or direction("Ablation", metric), ("max", "min"))
-        self.confidence = check_number("Ablation", "confidence", confidence, above=0, below=1)
-        self.margin = None if margin is None else check_number("Ablation", "margin", margin, above=0)
+        confidence = check_number("Ablation", "confidence", confidence, above=0, below=1)
+        margin = None if margin is None else check_number("Ablation", "margin", margin, above=0)
         self.lr_grid = None if lr_grid is None else check_grid(lr_grid)
         self.directory = None if directory is None else Path(directory)
         options = check_trainer_options(trainer_options or {})
@@ -130,11 +132,28 @@ class Ablation:
             "mode": self.mode,
             "trainer_options": describe(options),
             "lr_grid": self.lr_grid,
+            "margin": margin,
+            "confidence": confidence,
             "settings": describe(settings or {}),
         }
+        if self.directory is not None and (names := without_source(self._description)):
+            raise ValueError(
+                f"Ablation needs the source text of {names[0]} to know its study again in {self.directory}, but got "
+                "none; define it in a file or a notebook cell, or give directory=None."
+            )
         self._store = RunStore(self.directory, self._description)
         self._confirmation: RunStore | None = None
         self._margin_doubted = False
+
+    @property
+    def margin(self) -> float | None:
+        """The largest difference that does not matter, as stated at the start."""
+        return self._description["margin"]
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of the intervals, as stated at the start."""
+        return self._description["confidence"]
 
     def runs(self, shard: str | tuple[int, int] | None = None) -> list[tuple[str, int]]:
         """The (arm, seed) pairs in running order: all arms of a seed, then the next, so that a slow spell hits all.

@@ -9,7 +9,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.study.arguments import check_factory, is_factory
+from lightning_tricks.study.difference import settled
 from lightning_tricks.study.fingerprint import describe
+from lightning_tricks.study.isolation import seed_global_generators
 
 BASELINE = "baseline"
 RECIPE = "recipe"
@@ -158,8 +160,13 @@ def check_rates(name: str, tricks: Sequence[Arm]) -> None:
 
 def describe_arm(trick: Arm) -> dict[str, Any]:
     """Plain values that are equal for equal arms; see :func:`~lightning_tricks.study.fingerprint.describe`."""
-    named: dict[str, Any] = {name: getattr(trick, name) for name in ("module_factory", "prepare", "callbacks")}
+    described: dict[str, Any] = {}
     # What a function of the prepared makes is not known before the run.
     if trick.callbacks is not None and trick.prepare is None:
-        named["callbacks"] = trick.make_callbacks()
-    return {name: describe(value) for name, value in named.items() if value is not None}
+        made = []
+        for _ in range(2):
+            seed_global_generators(0)  # a teacher that is made here is the same in each process
+            made.append(describe(trick.make_callbacks()))
+        described["made"] = settled(*made)
+    functions = {"callbacks": trick.callbacks, "module_factory": trick.module_factory, "prepare": trick.prepare}
+    return described | {name: describe(value) for name, value in functions.items() if value is not None}

@@ -3,7 +3,7 @@
 import io
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_tricks.study.comparison import Comparison
 from lightning_tricks.study.unit import unit_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _LOOKS = {"helps": ("#0072B2", "^"), "hurts": ("#D55E00", "v"), "no difference": ("#009E73", "s")}
 _UNDECIDED = ("#666666", "o")
 # Names are words of the user, whatever dollar signs they hold.
-_PLAIN = {"parse_math": False, "usetex": False}
+_PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
 def plot_differences(result: "StudyResult") -> "Figure":

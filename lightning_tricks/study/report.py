@@ -117,7 +117,7 @@ def _settings(result: "StudyResult") -> str:
     if seeds:
         chosen["seeds"] = f"{seeds[0]} to {seeds[-1]}"
     versions = {name: _version(name) for name in ("lightning-tricks", "lightning", "torch")}
-    settings = {**chosen, **dict(_flat(result.settings)), **versions}
+    settings = {**chosen, **dict(_flat(result.settings)), **versions, **chosen}
     words = {name: value if isinstance(value, str) else json.dumps(value) for name, value in settings.items()}
     cells = ((escape(name), escape(text)) for name, text in words.items())
     body = "".join(f'<tr><td class="long">{name}</td><td class="value">{text}</td></tr>' for name, text in cells)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_tricks.study.fingerprint import difference
+from lightning_tricks.study.difference import difference
 
 Key = tuple[str, int, int | None]
 """Arm, seed, and the place of the learning rate in the grid for a run that only chooses it."""

@@ -1,7 +1,7 @@
 """One run of a study: a training with one seed, and the metric of its last weights."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from lightning_tricks.study.isolation import (
     seed_global_generators,
 )
 from lightning_tricks.study.lr_choice import hold_out
+from lightning_tricks.study.parts import part_size
 
 HELD_OUT = "held out"
 
@@ -65,7 +66,7 @@ class Training:
             ``peak_memory``, ``train_size`` and ``eval_size``.
 
         Raises:
-            TypeError: if the training or the evaluated part is not one DataLoader of a data set with a length.
+            TypeError: if the training or the evaluated part is not one DataLoader whose samples can be counted.
             MisconfigurationException: if the module did not log the metric.
             KeyboardInterrupt: after Ctrl-C, when Lightning has shut the training down.
         """
@@ -73,12 +74,15 @@ class Training:
             datamodule = self._datamodule(seed, part)
             with Cost() as cost:
                 trainer, module = self._fit(arm, seed, datamodule, part=part, lr=lr, on_epoch_end=on_epoch_end)
-            train_size = _num_samples(trainer.train_dataloader, "training")
+            trained = trainer.train_dataloader, trainer.num_training_batches
             if part == "test":
                 datamodule.setup("test")
                 datamodule.val_dataloader = datamodule.test_dataloader  # type: ignore[method-assign]
             results = trainer.validate(module, datamodule=datamodule, verbose=False)
-            eval_size = _num_samples(trainer.val_dataloaders, "validation" if part != "test" else "test")
+            evaluated = trainer.val_dataloaders, trainer.num_val_batches
+            # Counted last, for a sampler may draw from the global generators.
+            train_size = part_size(trainer, *trained, part="training")
+            eval_size = part_size(trainer, *evaluated, part=part if part == "test" else "validation")
         logged = results[0] if results else {}
         if self.metric not in logged:
             raise MisconfigurationException(
@@ -159,10 +163,3 @@ def _training_alone(datamodule: pl.LightningDataModule) -> pl.LightningDataModul
     datamodule.val_dataloader = MethodType(pl.LightningDataModule.val_dataloader, datamodule)  # type: ignore[method-assign]
     datamodule.test_dataloader = datamodule.predict_dataloader = refuse  # type: ignore[method-assign]
     return datamodule
-
-
-def _num_samples(loader: Any, part: str) -> int:
-    samples = getattr(loader, "dataset", None)
-    if not isinstance(samples, Sized):
-        raise TypeError(f"Ablation needs one {part} DataLoader of a data set with a length, but got {loader!r}.")
-    return len(samples)

@@ -154,11 +154,35 @@ def test_a_margin_beyond_every_difference_is_doubted_once(monkeypatch, done):
     study(margin=5, num_seeds=1).run(progress=False)  # a warning would be an error here
 
 
-def test_margin_and_confidence_are_free_to_change(done, tmp_path):
-    study(directory=tmp_path).run(progress=False)
-    result = study(directory=tmp_path, margin=0.01, confidence=0.5).result()
-    assert (result.margin, result.confidence) == (0.01, 0.5)
-    assert result.rows[1].high - result.rows[1].low < study(directory=tmp_path).result().rows[1].high
+@pytest.mark.parametrize(
+    ("stated", "later", "words"),
+    [
+        ({}, {"margin": 0.01}, "margin: null there, 0.01 here"),
+        ({"margin": 0.01}, {}, "margin: 0.01 there, null here"),
+        ({"margin": 0.01}, {"margin": 0.05}, "margin: 0.01 there, 0.05 here"),
+        ({}, {"confidence": 0.5}, "confidence: 0.95 there, 0.5 here"),
+    ],
+)
+def test_margin_and_confidence_are_stated_at_the_start(stated, later, words, done, tmp_path):
+    first = study(directory=tmp_path, **stated)
+    first.run(progress=False)
+    with pytest.raises(ValueError, match=rf"holds another study \({words}\)"):
+        study(directory=tmp_path, **later)
+    again = study(directory=tmp_path, **stated)
+    assert (again.result().margin, again.result().confidence) == (stated.get("margin"), 0.95)
+    confirmed = again.confirm("cosine", num_seeds=2, progress=False)
+    assert (confirmed.margin, confirmed.settings["margin"]) == (stated.get("margin"), stated.get("margin"))
+    for name, value in later.items():
+        with pytest.raises(AttributeError, match=name):
+            setattr(again, name, value)
+
+
+def test_a_factory_without_source_is_refused_where_the_study_must_be_known_again(done, tmp_path):
+    space = {"__name__": "somewhere", "Module": Module}
+    exec("def factory():\n    return Module()", space)
+    Ablation(space["factory"], Data, ARMS)
+    with pytest.raises(ValueError, match=r"needs the source text of somewhere\.factory .* but got none; define it in"):
+        Ablation(space["factory"], Data, ARMS, directory=tmp_path)
 
 
 def test_recipe(done):

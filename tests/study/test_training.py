@@ -8,8 +8,16 @@ import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch.utils.data import DataLoader
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from lightning_tricks.study import Arm
 from lightning_tricks.study.training import HELD_OUT, Training
@@ -223,5 +231,100 @@ def test_several_loaders_are_refused(part, loader):
     setattr(Several, loader, lambda self: [DataLoader(self.train, batch_size=8)] * 2)
     module = type("M", (Module,), {"training_step": lambda self, batch, batch_idx: self.net[1].bias.sum()})
     module.validation_step = lambda self, batch, batch_idx, dataloader_idx=0: None
-    with pytest.raises(TypeError, match=f"needs one {part} DataLoader of a data set with a length, but got"):
+    with pytest.raises(TypeError, match=f"needs one {part} DataLoader whose .* but got .*ConcatDataset"):
         run(module=module, data=Several)
+
+
+def loaders(name, make):
+    """The data with another loader."""
+    return type("Other", (Data,), {f"{name}_dataloader": lambda self: make(self)})
+
+
+class Stream(IterableDataset):
+    """32 samples, one after another."""
+
+    def __init__(self, samples):
+        self.samples = samples
+
+    def __iter__(self):
+        return iter(self.samples)
+
+
+class LongStream(Stream):
+    def __len__(self):
+        return len(self.samples)
+
+
+half = SubsetRandomSampler(range(16))
+weighted = WeightedRandomSampler([1.0] * 32, 20)
+uneven = [[0, 1, 2], [3], [4, 5]]
+SIZES = {
+    "as they are": (Data, {}, (32, 8)),
+    "a sampler": (loaders("train", lambda self: DataLoader(self.train, 8, sampler=half)), {}, (16, 8)),
+    "weights": (loaders("train", lambda self: DataLoader(self.train, 8, sampler=weighted)), {}, (20, 8)),
+    "drop_last": (loaders("train", lambda self: DataLoader(self.train, 9, drop_last=True)), {}, (27, 8)),
+    "a last batch": (loaders("train", lambda self: DataLoader(self.train, 9)), {}, (32, 8)),
+    "batches of indices": (loaders("train", lambda self: DataLoader(self.train, batch_sampler=uneven)), {}, (6, 8)),
+    "a sampler of batches": (
+        loaders("train", lambda self: DataLoader(self.train, sampler=BatchSampler(half, 5, False), batch_size=None)),
+        {},
+        (16, 8),
+    ),
+    "a stream with a length": (loaders("train", lambda self: DataLoader(LongStream(self.train), 8)), {}, (32, 8)),
+    "a limited stream": (
+        loaders("train", lambda self: DataLoader(LongStream(self.train), 8)),
+        {"limit_train_batches": 2},
+        (16, 8),
+    ),
+    "a list of one": (loaders("val", lambda self: [DataLoader(self.validation, 3)]), {}, (32, 8)),
+    "an evaluated half": (loaders("val", lambda self: DataLoader(self.validation, 3, sampler=range(4))), {}, (32, 4)),
+    "a limit of batches": (Data, {"limit_train_batches": 2, "limit_val_batches": 1}, (16, 3)),
+    "a limit with the last batch": (Data, {"limit_val_batches": 3}, (32, 8)),
+    "a limited share": (Data, {"limit_train_batches": 0.5, "limit_val_batches": 0.7}, (16, 6)),
+    "overfit_batches": (Data, {"overfit_batches": 2}, (16, 6)),
+    "fast_dev_run": (Data, {"fast_dev_run": True}, (8, 3)),
+    "a limit and a sampler": (
+        loaders("train", lambda self: DataLoader(self.train, 5, sampler=half)),
+        {"limit_train_batches": 2},
+        (10, 8),
+    ),
+    "reloaded loaders": (Data, {"reload_dataloaders_every_n_epochs": 1, "max_epochs": 2}, (32, 8)),
+}
+
+
+class Counted(pl.Callback):
+    """Counts the samples of each batch, as a reference."""
+
+    def __init__(self):
+        self.train, self.validation = {}, 0
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.train[trainer.current_epoch] = self.train.get(trainer.current_epoch, 0) + len(batch[1])
+
+    def on_validation_batch_start(self, trainer, module, batch, batch_idx, dataloader_idx=0):
+        self.validation += len(batch[1]) if trainer.state.fn == "validate" else 0
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit", "ignore:Your `IterableDataset` has `__len__`")
+@pytest.mark.filterwarnings("ignore:You are overriding", "ignore:Trainer.*overfit_batches")
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_what_the_loaders_give(name):
+    data, options, expected = SIZES[name]
+    counted = Counted()
+    record = run(Arm(lambda: [counted]), data=data, **options)
+    assert (record["train_size"], record["eval_size"]) == expected
+    assert (counted.train[0], counted.validation) == expected
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda self: DataLoader(Stream(self.train), 8),
+        lambda self: DataLoader(TensorDataset(torch.randn(2, 4, 3, 6, 4), torch.zeros(2, 4).long()), batch_size=None),
+        lambda self: CombinedLoader({"a": DataLoader(self.train, 8)}),
+    ],
+)
+def test_what_cannot_be_counted_is_refused(make):
+    module = type("M", (Module,), {"training_step": lambda self, batch, batch_idx: self.net[1].bias.sum()})
+    with pytest.raises(TypeError, match="needs one training DataLoader whose samples can be counted"):
+        run(data=loaders("train", make), module=module)

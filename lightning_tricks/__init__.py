@@ -3,24 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lightning_tricks.callbacks.augment import Augment
-from lightning_tricks.callbacks.batch_trick import BatchTrick
-from lightning_tricks.callbacks.constant_warmup import ConstantWarmup
-from lightning_tricks.callbacks.cosine_decay import CosineDecay
-from lightning_tricks.callbacks.cutmix import CutMix
-from lightning_tricks.callbacks.cutout import Cutout
-from lightning_tricks.callbacks.distillation import Distillation
-from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
-from lightning_tricks.callbacks.label_smoothing import LabelSmoothing
-from lightning_tricks.callbacks.linear_scaling import LinearScaling
-from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.callbacks.mixup import Mixup
-from lightning_tricks.callbacks.mosaic import Mosaic
-from lightning_tricks.callbacks.polynomial_decay import PolynomialDecay
-from lightning_tricks.callbacks.random_choice import RandomChoice
-from lightning_tricks.callbacks.random_erasing import RandomErasing
-from lightning_tricks.callbacks.ricap import RICAP
-from lightning_tricks.callbacks.step_decay import StepDecay
+from lightning_tricks import callbacks
+from lightning_tricks.callbacks import *  # noqa: F403 - a new trick is listed there alone
 from lightning_tricks.functional.losses import distillation_loss, soft_cross_entropy
 from lightning_tricks.metrics import MixedAccuracy
 from lightning_tricks.mixins.distillation import DistillationMixin
@@ -39,33 +23,15 @@ if TYPE_CHECKING:
     from lightning_tricks.study.arm import Arm
 
 __all__ = [
-    "RICAP",
     "Ablation",
     "AdaBound",
     "Arm",
-    "Augment",
     "BatchPreview",
-    "BatchTrick",
-    "ConstantWarmup",
-    "CosineDecay",
-    "CutMix",
-    "Cutout",
-    "Distillation",
     "DistillationMixin",
-    "GradualWarmup",
-    "LRTrick",
-    "LabelSmoothing",
     "LabelSmoothingMixin",
-    "LinearScaling",
     "MixedAccuracy",
-    "Mixup",
-    "Mosaic",
-    "PolynomialDecay",
-    "RandomChoice",
-    "RandomErasing",
     "SoftTarget",
     "SoftTargetError",
-    "StepDecay",
     "distillation_loss",
     "mixed_loss",
     "plot_lr",
@@ -75,6 +41,7 @@ __all__ = [
     "weight_decay_groups",
     "zero_gamma",
 ]
+__all__ += callbacks.__all__
 
 __version__ = "0.1.0"
 

@@ -48,10 +48,9 @@ def test_the_code_of_a_card_runs_and_its_arguments_exist(name, monkeypatch, tmp_
     assert [word for word in listed if word not in parameters and word not in shared] == []
 
 
-def test_every_card_is_of_a_trick_and_in_the_index():
+def test_every_card_is_of_a_trick():
     files = {path.name for path in CARDS.glob("*.md")} - {"README.md"}
     assert files == {card_of(name).name for name in tricks()}
-    assert set(re.findall(r"\((\w+\.md)\)", (CARDS / "README.md").read_text())) == files
 
 
 def test_links_and_pictures_lead_somewhere():

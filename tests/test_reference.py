@@ -1,6 +1,7 @@
 """The pages of docs/api have every public name once and nothing that does not exist, and every page is in the menu."""
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -16,7 +17,11 @@ from tests.public_names import public_names
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "api").glob("*.md"))
-ENTRIES = [entry for page in PAGES for entry in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)]
+_spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+hooks = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hooks)
+TEXT = "\n".join(hooks.expand(page.read_text(), page.parent) for page in PAGES)
+ENTRIES = re.findall(r"^::: (\S+)$", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -47,5 +52,14 @@ def test_the_page_of_the_command_has_every_subcommand_and_its_options():
 
 def test_every_page_is_in_the_menu():
     menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"(\S+\.md|\S+/)$", menu, re.MULTILINE)  # a folder stands for all its pages
     pages = [str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")]
-    assert sorted(re.findall(r"\S+\.md$", menu, re.MULTILINE)) == sorted(pages)
+    assert [page for page in pages if not any(page == entry or page.startswith(entry) for entry in entries)] == []
+    assert [entry for entry in entries if not (DOCS / entry).exists()] == []
+
+
+def test_the_table_of_cards_has_every_card():
+    table = hooks.expand((DOCS / "tricks" / "README.md").read_text(), DOCS / "tricks")
+    rows = dict(re.findall(r"^\| \[\w+\]\((\w+\.md)\) \| (.+) \|$", table, re.MULTILINE))
+    assert set(rows) == {page.name for page in (DOCS / "tricks").glob("*.md")} - {"README.md"}
+    assert all(sentence.endswith(".") for sentence in rows.values())

@@ -106,8 +106,9 @@ def test_every_module_of_callbacks_defines_a_callback(module):
 @pytest.mark.parametrize("module", [module for module in MODULES if "." in module])
 def test_no_module_is_hidden_by_a_function_of_its_name(module):
     package, _, name = module.rpartition(".")
-    assert inspect.ismodule(getattr(importlib.import_module(package), name, None) or importlib.import_module(module))
-    assert not inspect.isfunction(vars(importlib.import_module(module)).get(name))
+    found = importlib.import_module(module)
+    assert vars(importlib.import_module(package))[name] is found
+    assert getattr(vars(found).get(name), "__module__", None) != module
 
 
 def test_no_folder_but_callbacks_is_crowded():

@@ -2,10 +2,6 @@
 
 import csv
 import math
-import os
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -28,6 +24,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from lightning_tricks import CosineDecay, CutMix, GradualWarmup, Mixup, RandomChoice, SoftTarget
 from tests.lr_recording import recording
 from tests.plain import PlainModule, image_loader
+from tests.scripts import run_script
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no `val_dataloader`"),
@@ -395,14 +392,6 @@ STRATEGY_SCRIPT = """
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "fully_shard"])
 def test_strategies_in_two_processes(tmp_path, strategy):
-    (tmp_path / "script.py").write_text(textwrap.dedent(STRATEGY_SCRIPT))
-    result = subprocess.run(
-        [sys.executable, tmp_path / "script.py", strategy],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path,
-        timeout=180,
-        capture_output=True,
-        text=True,
-    )
+    result = run_script(STRATEGY_SCRIPT, tmp_path, strategy)
     assert result.returncode == 0, result.stderr[-3000:]
     assert all((tmp_path / f"trained on rank {rank}").exists() for rank in (0, 1))

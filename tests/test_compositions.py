@@ -1,13 +1,8 @@
 """All tricks together in one callback list, on a module that knows nothing of them."""
 
 import dataclasses
-import os
-import subprocess
-import sys
-import textwrap
 import warnings
 from collections import namedtuple
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +22,7 @@ from lightning_tricks import (
 )
 from tests.plain import PlainModule, image_loader
 from tests.registry import BATCH_TRICKS
+from tests.scripts import run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* stand in one callback list")
 
@@ -250,15 +246,7 @@ DDP_SCRIPT = """
 
 
 def run_ddp(tmp_path):
-    (tmp_path / "script.py").write_text(textwrap.dedent(DDP_SCRIPT))
-    root = Path(__file__).parents[1]
-    subprocess.run(
-        [sys.executable, tmp_path / "script.py", tmp_path],
-        env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        cwd=tmp_path,
-        timeout=120,
-        check=True,
-    )
+    run_script(DDP_SCRIPT, tmp_path, tmp_path).check_returncode()
     return [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 

@@ -2,20 +2,14 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.scripts import run_command
 
 
 def test_all_ranks_end_a_monitored_warmup_at_the_same_step(tmp_path):
-    command = [sys.executable, "-m", "tests.callbacks.ddp_warmup", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True, check=False)
+    done = run_command(["-m", "tests.callbacks.ddp_warmup", tmp_path])
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second

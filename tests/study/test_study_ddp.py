@@ -1,14 +1,13 @@
 import json
-import subprocess
-import sys
 
 import pytest
+
+from tests.scripts import run_command
 
 
 @pytest.mark.slow
 def test_ranks_do_the_same_runs_and_one_writes(tmp_path):
-    command = [sys.executable, "-m", "tests.study.ddp_study", str(tmp_path)]
-    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    run_command(["-m", "tests.study.ddp_study", tmp_path]).check_returncode()
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second
     assert first["again"]

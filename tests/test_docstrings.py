@@ -46,11 +46,7 @@ def test_what_is_undefined_is_found():
 
 def test_public_names_are_those_of_every_subpackage():
     names = set(PUBLIC)
-<<<<<<< HEAD
-    assert {"lightning_tricks.callbacks.mixup.Mixup", "lightning_tricks.functional._mixup"} < names
-=======
     assert {"lightning_tricks.callbacks.mixup.Mixup", "lightning_tricks.functional._mixup.mixup"} < names
->>>>>>> 0496931 (Make the reference, the menu and the table of cards from the package)
     assert {"lightning_tricks.study.statistics.holm", "lightning_tricks.recipes.config_path"} < names
 
 

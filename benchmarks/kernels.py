@@ -40,8 +40,8 @@ def ours(name, x):
         return tricks.mixup(x, lam=rng.beta(1, 1, count), shift=rng.integers(1, n))
 
     def cutmix(count=None):
-        centre = rng.integers(size, size=None if count is None else (count, 2))
-        box, _ = tricks.cutmix_box(1 - rng.beta(1, 1, count), centre=centre, size=size)
+        center = rng.integers(size, size=None if count is None else (count, 2))
+        box, _ = tricks.cutmix_box(1 - rng.beta(1, 1, count), center=center, size=size)
         return tricks.cutmix(x, box=box, shift=rng.integers(1, n))
 
     def ricap():
@@ -50,7 +50,7 @@ def ours(name, x):
         return tricks.ricap(x, boundary=(h, w), offsets=rng.integers(free + 1), shifts=rng.integers(n, size=4))
 
     def mosaic():
-        return tricks.mosaic(x, centre=(size * rng.uniform(0.25, 0.75, 2)).astype(int), shifts=rng.integers(n, size=4))
+        return tricks.mosaic(x, center=(size * rng.uniform(0.25, 0.75, 2)).astype(int), shifts=rng.integers(n, size=4))
 
     def cutout():
         boxes = tricks.cutout_boxes(rng.integers(size, size=(n, 1, 2)), length=peers.CUTOUT_LENGTH, size=size)

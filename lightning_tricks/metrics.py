@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from lightning_tricks.functional.checks import check_integer
-from lightning_tricks.functional.soft_nll import class_dim
+from lightning_tricks.functional.losses import class_dim
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import as_soft
 
@@ -18,12 +18,12 @@ from lightning_tricks.soft_target.tensor import as_soft
 class MixedAccuracy(Metric):
     r"""Averages the weight that the predicted class has in the target: Σ_k w_k · [argmax = label_k].
 
-    For hard labels this is plain accuracy. Label smoothing and teachers aboard the target do not count.
+    For hard labels this is plain accuracy. Label smoothing and teachers that the target carries do not count.
 
     Args:
         num_classes: C, at least 1.
-        ignore_index: a label that counts for nothing, with its weight left out of the average, as in
-            ``F.cross_entropy``; probabilities have no such label.
+        ignore_index: a label that is left out of the average with its weight, as in ``F.cross_entropy``;
+            probabilities have no such label.
         kwargs: the arguments of ``torchmetrics.Metric``.
 
     Raises:
@@ -61,19 +61,19 @@ class MixedAccuracy(Metric):
             target: integer labels or a SoftTarget, (N,) or (N, d1, …), or probabilities like ``preds``.
 
         Raises:
-            ValueError: the shapes do not fit.
+            ValueError: the shapes do not match.
         """
         if preds.ndim < 2 or preds.shape[1] != self.num_classes:
             raise ValueError(
-                f"MixedAccuracy needs predictions of shape (N, {self.num_classes}, …), but got {tuple(preds.shape)}"
+                f"MixedAccuracy needs preds to be of shape (N, {self.num_classes}, …), but got {tuple(preds.shape)}."
             )
         dim = class_dim(preds)
         predicted = preds.argmax(dim)
         shape = preds.shape if target.is_floating_point() else predicted.shape
         if target.shape != shape:
             raise ValueError(
-                f"MixedAccuracy needs targets of shape {tuple(shape)} for predictions of shape {tuple(preds.shape)}, "
-                f"but got {tuple(target.shape)}"
+                f"MixedAccuracy needs target to be of shape {tuple(shape)} for preds of shape {tuple(preds.shape)}, "
+                f"but got {tuple(target.shape)}."
             )
         if target.is_floating_point() and not isinstance(target, SoftTarget):
             self.correct += target.gather(dim, predicted.unsqueeze(dim)).sum()
@@ -85,5 +85,5 @@ class MixedAccuracy(Metric):
             self.total += counted.sum()
 
     def compute(self) -> Tensor:
-        """Returns the average over all positions that count, float32; NaN where there are none."""
+        """Returns the average over all counted positions, float32; NaN if there are none."""
         return self.correct / self.total

@@ -75,7 +75,7 @@ def test_bad_input():
     _, _, target = make()
     with pytest.raises(ValueError, match=r"shape \(N, 5, …\), but got \(7, 4\)"):
         MixedAccuracy(C).update(torch.zeros(7, 4), target)
-    with pytest.raises(ValueError, match=r"targets of shape \(6,\).*but got \(7,\)"):
+    with pytest.raises(ValueError, match=r"target to be of shape \(6,\).*but got \(7,\)"):
         MixedAccuracy(C).update(torch.zeros(6, C), target)
     with pytest.raises(ValueError, match="at least 1, but got 0"):
         MixedAccuracy(0)

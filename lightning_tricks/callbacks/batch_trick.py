@@ -34,7 +34,7 @@ from lightning_tricks.engine.fields import (
 )
 from lightning_tricks.engine.further_entries import FurtherEntry, further_entries, remark_on, shown
 from lightning_tricks.engine.randomness import FreeGenerator
-from lightning_tricks.functional.checks import check_integer, check_number
+from lightning_tricks.functional.checks import check_integer, check_number, named
 from lightning_tricks.soft_target.tensor import is_class_index
 
 
@@ -200,7 +200,7 @@ class BatchTrick(BatchHooks):
             ValueError: images or target are not found, or a shape does not fit.
         """
         input_key, images, target_keys, target = self._read(batch)
-        with _Naming(self.name):
+        with named(self.name):
             if not self.is_in_window(epoch):
                 changes["active"] = False
             params = self.draw(rng, images)
@@ -247,7 +247,7 @@ class BatchTrick(BatchHooks):
         if len(targets) > 1 and any(map(is_detection, targets)):
             raise TypeError(f"{self.name} needs a detection target to be its one target, but got {describe(targets)}")
         target = targets if len(targets) > 1 else targets[0] if targets else None
-        with _Naming(self.name):
+        with named(self.name):
             self.check_target(target)
             images = self._as_tensor(get_at(batch, input_key), batch)
             self.check_images(images)
@@ -336,21 +336,6 @@ class BatchTrick(BatchHooks):
                 f"of {', '.join(names)}, but got {describe(batch)}{seen}; pass {what}_key="
             )
         return path
-
-
-class _Naming:
-    """Puts the trick's name before the errors of what it calls."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, (TypeError, ValueError)) and not str(error).startswith(self.name):
-            kind_of_ours = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind_of_ours(f"{self.name}: {error}") from error
 
 
 def _in_the_form_of(given: Any, images: Tensor) -> Any:

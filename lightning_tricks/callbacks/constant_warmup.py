@@ -1,11 +1,13 @@
 """ConstantWarmup: a constant lower learning rate to begin with."""
 
+from typing import get_args
+
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.warmup import Warmup
-from lightning_tricks.functional.checks import check_choice, check_number
+from lightning_tricks.functional.checks import Mode, check_choice, check_number
 from lightning_tricks.functional.lr import constant_warmup
 
 
@@ -49,22 +51,23 @@ class ConstantWarmup(Warmup):
         steps: int | None = None,
         monitor: str | None = None,
         threshold: float | None = None,
-        mode: str = "max",
+        mode: Mode = "max",
     ) -> None:
         super().__init__(epochs=epochs, steps=steps)
         if (monitor is None) != (threshold is None):
             raise ValueError(
                 "ConstantWarmup needs monitor and threshold together or neither, "
-                f"but got monitor={monitor!r} and threshold={threshold!r}"
+                f"but got monitor={monitor!r} and threshold={threshold!r}."
             )
         if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"ConstantWarmup needs monitor to be a string, but got {monitor!r}")
+            raise TypeError(f"ConstantWarmup needs monitor to be a string, but got {monitor!r}.")
         if threshold is not None:
             check_number("ConstantWarmup", "threshold", threshold)
-        self.warmup_factor = check_number("ConstantWarmup", "factor", factor, above=0)
+        self.warmup_factor = factor
+        self._schedule(constant_warmup, warmup_steps=0, factor=factor)  # checks the factor
         self.monitor = monitor
         self.threshold = threshold
-        self.mode = check_choice("ConstantWarmup", "mode", mode, ("max", "min"))
+        self.mode: Mode = check_choice("ConstantWarmup", "mode", mode, get_args(Mode))
         self._first_epoch = 0
 
     @property
@@ -74,7 +77,7 @@ class ConstantWarmup(Warmup):
 
     def factor(self, step: int) -> float:
         """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
-        return constant_warmup(step, warmup_steps=self.warmup_steps, factor=self.warmup_factor)
+        return self._schedule(constant_warmup, warmup_steps=self.warmup_steps, factor=self.warmup_factor)(step)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuses to end for several optimizers, which count apart, at one metric."""

@@ -1,8 +1,7 @@
 """CosineDecay: the learning rate falls along half a cosine."""
 
 from lightning_tricks.callbacks.decay import WholeRunDecay
-from lightning_tricks.functional.checks import check_number
-from lightning_tricks.functional.lr import cosine_decay
+from lightning_tricks.functional.lr import Schedule, cosine_decay
 
 
 class CosineDecay(WholeRunDecay):
@@ -31,9 +30,11 @@ class CosineDecay(WholeRunDecay):
     """
 
     def __init__(self, min_factor: float = 0.0, *, total_steps: int | None = None) -> None:
+        self.min_factor = min_factor
         super().__init__(total_steps=total_steps)
-        self.min_factor = check_number("CosineDecay", "min_factor", min_factor, low=0, high=1)
 
-    def factor(self, step: int) -> float:
-        """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
-        return cosine_decay(step, total_steps=self.end_step, warmup_steps=self.begin_step, min_factor=self.min_factor)
+    def schedule(self, *, total_steps: int, warmup_steps: int) -> Schedule:
+        """Returns half a cosine between two steps."""
+        return self._schedule(
+            cosine_decay, total_steps=total_steps, warmup_steps=warmup_steps, min_factor=self.min_factor
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
 from lightning_tricks.engine.resolution import scaled_edge
 from lightning_tricks.functional._cutmix import cutmix, cutmix_box
-from lightning_tricks.functional.checks import check_flag, check_number
+from lightning_tricks.functional.checks import Labels, check_flag, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class CutMixParams(PairParams):
 class CutMix(MixingTrick):
     """Puts a box of a partner's pixels into every image; see :func:`lightning_tricks.functional.cutmix`.
 
-    The box has the area share 1−λ with λ ~ Beta(α, α) and a uniform centre, and is clipped at the border; λ is then
+    The box has the area share 1−λ with λ ~ Beta(α, α) and a uniform center, and is clipped at the border; λ is then
     counted from its pixels, so that label weight equals pixel share exactly. α = 0 leaves every batch as it is.
 
     Args:
@@ -66,7 +66,7 @@ class CutMix(MixingTrick):
         alpha: float = 1.0,
         *,
         per_sample: bool = False,
-        labels: str = "soft",
+        labels: Labels = "soft",
         num_classes: int | None = None,
         **shared: Any,
     ) -> None:
@@ -81,8 +81,8 @@ class CutMix(MixingTrick):
         shift = int(rng.integers(1, n)) if n > 1 else 0
         count = n if self.per_sample else None
         share = 1 - draw_lam(rng, self.alpha, count)
-        centre = rng.integers((height, width), size=None if count is None else (count, 2))
-        box, lam = cutmix_box(share, centre=centre, size=(height, width))
+        center = rng.integers((height, width), size=None if count is None else (count, 2))
+        box, lam = cutmix_box(share, center=center, size=(height, width))
         return CutMixParams(active=active, box=box, lam=lam, shift=shift, picks=self.draw_picks(rng, n))
 
     def mix_images(self, params: CutMixParams, images: Tensor) -> Tensor:

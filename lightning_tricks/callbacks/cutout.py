@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.functional._boxes import check_fits
 from lightning_tricks.functional._cutout import cutout, cutout_boxes, hole_side
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
-from lightning_tricks.functional.erasing import check_fits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class CutoutParams(BatchParams):
 class Cutout(BatchTrick):
     """Fills square holes in every image; see :func:`lightning_tricks.functional.cutout`.
 
-    Each image has its own holes; their centres are uniform over the image and they are clipped at its border. Targets,
+    Each image has its own holes; their centers are uniform over the image and they are clipped at its border. Targets,
     masks included, stay as they are. Arguments go by name.
 
     Args:
@@ -82,14 +82,14 @@ class Cutout(BatchTrick):
         """Draws whether, and the holes of each image."""
         size = (images.shape[-2], images.shape[-1])
         active = bool(rng.random() < self.p)
-        centres = rng.integers(size, size=(len(images), self.n_holes, 2))
-        return CutoutParams(active=active, boxes=cutout_boxes(centres, length=self.length, size=size))
+        centers = rng.integers(size, size=(len(images), self.n_holes, 2))
+        return CutoutParams(active=active, boxes=cutout_boxes(centers, length=self.length, size=size))
 
     def check_images(self, images: Tensor) -> None:
         """Holes must leave something of the images, and the fill fit their channels and dtype."""
         super().check_images(images)
         hole_side(self.length, size=(images.shape[-2], images.shape[-1]))
-        check_fits(self.value, images=images, trick="cutout")
+        check_fits(self.value, images=images, owner=self.name)
 
     def apply(self, params: CutoutParams, images: Tensor, target: Any) -> tuple[Tensor, Any]:
         """Fills the holes."""

@@ -1,12 +1,13 @@
-"""What the decays share: one a run, beginning where the longest warm-up ends."""
+"""Bases of the decays: one per run, which begins where the longest warm-up ends."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.engine.run_length import RunLength
-from lightning_tricks.functional.checks import check_integer
+from lightning_tricks.functional.lr import Schedule
 
 
 class Decay(LRTrick):
@@ -33,11 +34,18 @@ class WholeRunDecay(Decay):
     """
 
     def __init__(self, *, total_steps: int | None = None) -> None:
-        if total_steps is not None:
-            check_integer(type(self).__name__, "total_steps", total_steps, low=1)
+        self.schedule(total_steps=1 if total_steps is None else total_steps, warmup_steps=0)  # checks the arguments
         self.total_steps = total_steps
         self._end = total_steps
         self._tricks: Sequence[LRTrick] = ()
+
+    @abstractmethod
+    def schedule(self, *, total_steps: int, warmup_steps: int) -> Schedule:
+        """Returns the decay that begins after ``warmup_steps`` and ends at ``total_steps``."""
+
+    def factor(self, step: int) -> float:
+        """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
+        return self.schedule(total_steps=self.end_step, warmup_steps=self.begin_step)(step)
 
     @property
     def begin_step(self) -> int:

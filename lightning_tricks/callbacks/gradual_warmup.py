@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_tricks.callbacks.warmup import Warmup
 from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
-from lightning_tricks.functional.checks import check_flag, check_number
+from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.functional.lr import gradual_warmup
 
 _HELD = "lr_scheduler_step"
@@ -60,17 +60,20 @@ class GradualWarmup(Warmup):
         hold_scheduler: bool = False,
     ) -> None:
         super().__init__(epochs=5 if epochs is None and steps is None else epochs, steps=steps)
-        if start_factor is not None:
-            start_factor = check_number("GradualWarmup", "start_factor", start_factor, low=0, high=1)
+        self._schedule(gradual_warmup, warmup_steps=0, start_factor=start_factor, multiplier=multiplier)  # checks both
         self.start_factor = start_factor
-        self.multiplier = check_number("GradualWarmup", "multiplier", multiplier, low=1)
+        self.multiplier = multiplier
         self.hold_scheduler = check_flag("GradualWarmup", "hold_scheduler", hold_scheduler)
 
     def factor(self, step: int) -> float:
         """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
-        return gradual_warmup(
-            step, warmup_steps=self.warmup_steps, start_factor=self.start_factor, multiplier=self.multiplier
+        schedule = self._schedule(
+            gradual_warmup,
+            warmup_steps=self.warmup_steps,
+            start_factor=self.start_factor,
+            multiplier=self.multiplier,
         )
+        return schedule(step)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives all learning-rate tricks of the fit a common driver; refuses to hold what Lightning does not step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import describe, set_at
 from lightning_tricks.functional.checks import check_choice, check_number
-from lightning_tricks.functional.soft_nll import Spread
+from lightning_tricks.functional.losses import Spread
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import is_class_index
 
@@ -49,7 +49,7 @@ class LabelSmoothing(BatchTrick):
     def __init__(self, label_smoothing: float = 0.1, *, spread: Spread = "all", **shared: Any) -> None:
         super().__init__(**shared)
         self.label_smoothing = check_number(self.name, "label_smoothing", label_smoothing, low=0.0, below=1.0)
-        check_choice(self.name, "spread", spread, ("all", "others"))
+        check_choice(self.name, "spread", spread, get_args(Spread))
         self.spread: Spread = spread
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> BatchParams:

@@ -10,8 +10,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.functional.checks import check_choice, check_integer
-from lightning_tricks.functional.lr import linear_scaling
+from lightning_tricks.functional.lr import ScalingRule, Schedule, linear_scaling
 
 
 class LinearScaling(LRTrick):
@@ -42,13 +41,14 @@ class LinearScaling(LRTrick):
         Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.1.
     """
 
-    def __init__(self, base_batch_size: int = 256, *, rule: str = "linear", batch_size: int | None = None) -> None:
-        self.base_batch_size = check_integer("LinearScaling", "base_batch_size", base_batch_size, low=1)
-        self.rule = check_choice("LinearScaling", "rule", rule, ("linear", "sqrt"))
-        if batch_size is not None:
-            check_integer("LinearScaling", "batch_size", batch_size, low=1)
+    def __init__(
+        self, base_batch_size: int = 256, *, rule: ScalingRule = "linear", batch_size: int | None = None
+    ) -> None:
+        self.base_batch_size = base_batch_size
+        self.rule = rule
         self.batch_size = batch_size
         self._whole_batch = batch_size
+        self._scaling(1 if batch_size is None else batch_size)  # checks the arguments
 
     def factor(self, step: int) -> float:
         """Returns what the learning rate is multiplied by at an optimizer step, from 0: always the same.
@@ -61,7 +61,12 @@ class LinearScaling(LRTrick):
                 "LinearScaling needs the batch size to say what its factor is: it finds it in the train dataloader "
                 "when training starts; LinearScaling(batch_size=) tells it before"
             )
-        return linear_scaling(step, batch_size=self._whole_batch, base_batch_size=self.base_batch_size, rule=self.rule)
+        return self._scaling(self._whole_batch)(step)
+
+    def _scaling(self, batch_size: int) -> Schedule:
+        return self._schedule(
+            linear_scaling, batch_size=batch_size, base_batch_size=self.base_batch_size, rule=self.rule
+        )
 
     def check_beside(self, tricks: Sequence[LRTrick]) -> None:
         """Refuses whatever would scale the learning rate a second time."""

@@ -1,7 +1,7 @@
 """The base of every trick that changes the learning rate."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,8 @@ from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.engine.lr_run import LRDriver
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.engine.shared_run import check_free
+from lightning_tricks.functional.checks import named
+from lightning_tricks.functional.lr import Schedule
 
 # The last driver of each Trainer. A trick may serve another Trainer next, and checkpoints are also saved after fit.
 _DRIVERS: WeakKeyDictionary[pl.Trainer, LRDriver] = WeakKeyDictionary()
@@ -48,6 +50,7 @@ class LRTrick(Callback, ABC):
     """The optimizer steps of the whole run, where the trick has been told."""
 
     _driver: LRDriver | None = None
+    _made: tuple[dict[str, Any], Schedule] | None = None
 
     @property
     def _led(self) -> LRDriver | None:
@@ -73,6 +76,13 @@ class LRTrick(Callback, ABC):
         Returns:
             The factor, at least 0.
         """
+
+    def _schedule(self, make: Callable[..., Schedule], **arguments: Any) -> Schedule:
+        """Returns the schedule of these arguments, which are checked when the first of them is made or one changes."""
+        if self._made is None or self._made[0] != arguments:
+            with named(type(self).__name__):
+                self._made = arguments, make(**arguments)
+        return self._made[1]
 
     def resolve(self, length: RunLength, tricks: Sequence["LRTrick"]) -> None:
         """Turns durations into steps, when the training starts.

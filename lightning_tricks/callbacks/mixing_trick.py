@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from torch import Tensor
@@ -14,7 +14,7 @@ from lightning_tricks.engine.detection import rows_of
 from lightning_tricks.engine.fields import is_detection, tensors_in
 from lightning_tricks.engine.resolution import stride_of
 from lightning_tricks.engine.targets import TargetMixer
-from lightning_tricks.functional.checks import check_choice, check_integer
+from lightning_tricks.functional.checks import Labels, check_choice, check_integer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,9 @@ class MixingTrick(BatchTrick):
     cuts = True
     num_components = 2
 
-    def __init__(self, *, labels: str = "soft", num_classes: int | None = None, **shared: Any) -> None:
+    def __init__(self, *, labels: Labels = "soft", num_classes: int | None = None, **shared: Any) -> None:
         super().__init__(**shared)
-        self.labels = check_choice(self.name, "labels", labels, ("soft", "sample", "dense"))
+        self.labels: Labels = check_choice(self.name, "labels", labels, get_args(Labels))
         if (labels == "dense") != (num_classes is not None):
             raise ValueError(
                 f'{self.name} needs num_classes for labels="dense", and for that alone, but got labels={labels!r} and '

@@ -12,7 +12,7 @@ from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, dra
 from lightning_tricks.engine.detection import join_rows, rows_of
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.functional._mixup import mixup
-from lightning_tricks.functional.checks import check_flag, check_number
+from lightning_tricks.functional.checks import Labels, check_flag, check_number
 
 
 class MixupParams(PairParams):
@@ -57,7 +57,7 @@ class Mixup(MixingTrick):
         alpha: float = 0.2,
         *,
         per_sample: bool = False,
-        labels: str = "soft",
+        labels: Labels = "soft",
         num_classes: int | None = None,
         **shared: Any,
     ) -> None:

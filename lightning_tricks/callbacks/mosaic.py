@@ -15,7 +15,7 @@ from lightning_tricks.engine.detection import check_movable, mosaic_target, rows
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.engine.resolution import scaled_edge
 from lightning_tricks.functional._mosaic import mosaic, mosaic_weights
-from lightning_tricks.functional.checks import check_number
+from lightning_tricks.functional.checks import Labels, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,12 @@ class MosaicParams(MixParams):
 
     Attributes:
         size: ``(H, W)`` of the images.
-        centre: ``(row, column)`` where the quadrants meet.
+        center: ``(row, column)`` where the quadrants meet.
         partners: the quadrants of sample i show the samples (i + partner) mod N.
     """
 
     size: tuple[int, int]
-    centre: tuple[int, int]
+    center: tuple[int, int]
     partners: tuple[int, ...]
 
     @property
@@ -40,12 +40,12 @@ class MosaicParams(MixParams):
     @property
     def weights(self) -> tuple[float | np.ndarray, ...]:
         """The areas of the quadrants."""
-        return mosaic_weights(self.centre, size=self.size)
+        return mosaic_weights(self.center, size=self.size)
 
     def scaled(self, stride: tuple[int, int]) -> MosaicParams:
-        """The centre in coarser pixels."""
-        size, centre = np.asarray(self.size) // stride, scaled_edge(self.centre, stride)
-        return dataclasses.replace(self, size=tuple(size.tolist()), centre=tuple(centre.tolist()))
+        """The center in coarser pixels."""
+        size, center = np.asarray(self.size) // stride, scaled_edge(self.center, stride)
+        return dataclasses.replace(self, size=tuple(size.tolist()), center=tuple(center.tolist()))
 
 
 class Mosaic(MixingTrick):
@@ -91,7 +91,7 @@ class Mosaic(MixingTrick):
         center_range: tuple[float, float] = (0.25, 0.75),
         *,
         min_box_size: float = 2.0,
-        labels: str = "soft",
+        labels: Labels = "soft",
         num_classes: int | None = None,
         **shared: Any,
     ) -> None:
@@ -110,7 +110,7 @@ class Mosaic(MixingTrick):
         return MosaicParams(
             active=active,
             size=(height, width),
-            centre=(round(height * share[0]), round(width * share[1])),
+            center=(round(height * share[0]), round(width * share[1])),
             partners=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
             picks=self.draw_picks(rng, n),
         )
@@ -130,11 +130,11 @@ class Mosaic(MixingTrick):
 
     def mix_images(self, params: MosaicParams, images: Tensor) -> Tensor:
         """Resizes images, floating-point ones or bytes."""
-        return mosaic(images, centre=params.centre, shifts=params.partners)
+        return mosaic(images, center=params.center, shifts=params.partners)
 
     def mix_mask(self, params: MosaicParams, mask: Tensor) -> Tensor:
         """Resizes masks of any dtype by nearest neighbour."""
-        return mosaic(mask, centre=params.centre, shifts=params.partners, interpolation="nearest")
+        return mosaic(mask, center=params.center, shifts=params.partners, interpolation="nearest")
 
     def mix_detection(self, params: MosaicParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Moves the boxes of the four partners into their quadrants."""
@@ -143,7 +143,7 @@ class Mosaic(MixingTrick):
             mosaic_target(
                 [rows[(i + shift) % n] for shift in params.partners],
                 own=own,
-                centre=params.centre,
+                center=params.center,
                 size=params.size,
                 min_box_size=self.min_box_size,
             )

@@ -1,8 +1,7 @@
 """PolynomialDecay: the learning rate falls as a power of what remains of the run."""
 
 from lightning_tricks.callbacks.decay import WholeRunDecay
-from lightning_tricks.functional.checks import check_number
-from lightning_tricks.functional.lr import polynomial_decay
+from lightning_tricks.functional.lr import Schedule, polynomial_decay
 
 
 class PolynomialDecay(WholeRunDecay):
@@ -32,16 +31,16 @@ class PolynomialDecay(WholeRunDecay):
     """
 
     def __init__(self, power: float = 1.0, *, min_factor: float = 0.0, total_steps: int | None = None) -> None:
+        self.power = power
+        self.min_factor = min_factor
         super().__init__(total_steps=total_steps)
-        self.power = check_number("PolynomialDecay", "power", power, above=0)
-        self.min_factor = check_number("PolynomialDecay", "min_factor", min_factor, low=0, high=1)
 
-    def factor(self, step: int) -> float:
-        """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
-        return polynomial_decay(
-            step,
-            total_steps=self.end_step,
-            warmup_steps=self.begin_step,
+    def schedule(self, *, total_steps: int, warmup_steps: int) -> Schedule:
+        """Returns a power of the remaining share between two steps."""
+        return self._schedule(
+            polynomial_decay,
+            total_steps=total_steps,
+            warmup_steps=warmup_steps,
             power=self.power,
             min_factor=self.min_factor,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import describe
-from lightning_tricks.functional._random_erasing import random_erasing, random_erasing_boxes
+from lightning_tricks.functional._boxes import check_fits
+from lightning_tricks.functional._random_erasing import RatioSampling, random_erasing, random_erasing_boxes
 from lightning_tricks.functional.checks import check_choice, check_fill, check_number
-from lightning_tricks.functional.erasing import check_fits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class RandomErasing(BatchTrick):
         scale: least and greatest share of the image's area, in [0, 1].
         ratio: least and greatest height / width, above 0.
         value: what rectangles are filled with, in the units of the images that reach ``training_step``: a number (0 is
-            the mean of the data set where images are normalised), one number a channel, or ``"random"``, a standard
+            the mean of the data set where images are normalised), one number per channel, or ``"random"``, a standard
             normal number for each pixel.
         ratio_sampling: ``"log"``, or ``"uniform"`` for the paper's.
         shared: ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
@@ -72,7 +72,7 @@ class RandomErasing(BatchTrick):
         scale: tuple[float, float] = (0.02, 0.4),
         ratio: tuple[float, float] = (0.3, 1 / 0.3),
         value: float | Sequence[float] | str = 0.0,
-        ratio_sampling: Literal["log", "uniform"] = "log",
+        ratio_sampling: RatioSampling = "log",
         **shared: Any,
     ) -> None:
         super().__init__(p=p, **shared)
@@ -82,11 +82,11 @@ class RandomErasing(BatchTrick):
             self.value: float | tuple[float, ...] | str = check_choice(self.name, "value", value, ("random",))
         else:
             self.value = check_fill(self.name, value)
-        check_choice(self.name, "ratio_sampling", ratio_sampling, ("log", "uniform"))
+        check_choice(self.name, "ratio_sampling", ratio_sampling, get_args(RatioSampling))
         self.ratio_sampling = ratio_sampling
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> RandomErasingParams:
-        """Draws the rectangle of each image, and which images are touched."""
+        """Draws the rectangle of each image and which images are touched."""
         n = len(images)
         boxes = random_erasing_boxes(
             rng,
@@ -112,14 +112,14 @@ class RandomErasing(BatchTrick):
         if self.value == "random" and not images.is_floating_point():
             raise TypeError(f'{self.name} needs floating-point images for value="random", but got {describe(images)}')
         if not isinstance(self.value, str):
-            check_fits(self.value, images=images, trick="random_erasing")
+            check_fits(self.value, images=images, owner=self.name)
 
     def _check_pair(self, argument: str, pair: object, **limits: float) -> tuple[float, float]:
         if not isinstance(pair, Sequence) or len(pair) != 2:
-            raise TypeError(f"{self.name} needs {argument} to be a pair of numbers, but got {pair!r}")
+            raise TypeError(f"{self.name} needs {argument} to be a pair of numbers, but got {pair!r}.")
         low, high = (check_number(self.name, argument, number, **limits) for number in pair)
         if high < low:
-            raise ValueError(f"{self.name} needs {argument} in order, but got {pair!r}")
+            raise ValueError(f"{self.name} needs {argument} to be increasing, but got {pair!r}.")
         return low, high
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
 from lightning_tricks.engine.resolution import scaled_edge
+from lightning_tricks.functional._pairing import quadrants
 from lightning_tricks.functional._ricap import ricap, ricap_weights
-from lightning_tricks.functional.checks import check_number
-from lightning_tricks.functional.quadrants import quadrants
+from lightning_tricks.functional.checks import Labels, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class RICAPParams(MixParams):
         steps, size = np.asarray(stride), np.asarray(self.size) // stride
         boundary = scaled_edge(self.boundary, steps)
         offsets = []
-        for box, offset in zip(quadrants(self.boundary, size=self.size), self.offsets, strict=True):
+        for box, offset in zip(quadrants(self.boundary, size=self.size, owner="RICAP"), self.offsets, strict=True):
             start, stop = scaled_edge(box[:2], steps), scaled_edge(np.add(box[:2], box[2:]), steps)
             moved = start + (2 * np.subtract(offset, box[:2]) + steps) // (2 * steps)
             offsets.append(tuple(np.clip(moved, 0, size - (stop - start)).tolist()))
@@ -87,7 +87,7 @@ class RICAP(MixingTrick):
     num_components = 4
 
     def __init__(
-        self, beta: float = 0.3, *, labels: str = "soft", num_classes: int | None = None, **shared: Any
+        self, beta: float = 0.3, *, labels: Labels = "soft", num_classes: int | None = None, **shared: Any
     ) -> None:
         super().__init__(labels=labels, num_classes=num_classes, **shared)
         self.beta = check_number(self.name, "beta", beta, above=0.0)
@@ -100,7 +100,7 @@ class RICAP(MixingTrick):
         boundary = (round(height * share[0]), round(width * share[1]))
         offsets = tuple(
             (int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)))
-            for _, _, h, w in quadrants(boundary, size=(height, width))
+            for _, _, h, w in quadrants(boundary, size=(height, width), owner=self.name)
         )
         return RICAPParams(
             active=active,

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning_tricks.callbacks.decay import Decay
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.engine.run_length import RunLength
-from lightning_tricks.functional.checks import check_integer, check_number
+from lightning_tricks.functional.checks import check_number
 from lightning_tricks.functional.lr import step_decay
 
 
@@ -52,23 +52,22 @@ class StepDecay(Decay):
             every_epochs = 30
         if given > 1:
             raise ValueError(
-                "StepDecay needs exactly one of every_epochs=, every_steps= and milestones=, but got "
-                f"every_epochs={every_epochs!r}, every_steps={every_steps!r} and milestones={milestones!r}"
+                "StepDecay needs at most one of every_epochs, every_steps and milestones, but got "
+                f"every_epochs={every_epochs!r}, every_steps={every_steps!r} and milestones={milestones!r}."
             )
         if every_epochs is not None:
             check_number("StepDecay", "every_epochs", every_epochs, above=0)
-        if every_steps is not None:
-            check_integer("StepDecay", "every_steps", every_steps, low=1)
         if milestones is not None:
             if not isinstance(milestones, Sequence) or isinstance(milestones, str):
-                raise TypeError(f"StepDecay needs milestones to be a list of numbers, but got {milestones!r}")
+                raise TypeError(f"StepDecay needs milestones to be a list of numbers, but got {milestones!r}.")
             milestones = [check_number("StepDecay", "each milestone", milestone, low=0) for milestone in milestones]
             if sorted(set(milestones)) != milestones:
-                raise ValueError(f"StepDecay needs increasing milestones, but got {milestones!r}")
+                raise ValueError(f"StepDecay needs milestones to increase, but got {milestones!r}.")
         self.every_epochs = every_epochs
         self.every_steps = every_steps
         self.milestones = milestones
-        self.gamma = check_number("StepDecay", "gamma", gamma, above=0, high=1)
+        self.gamma = gamma
+        self._schedule(step_decay, every_steps=1 if every_steps is None else every_steps, gamma=gamma)  # checks both
         self._every_steps = every_steps
         self._milestone_steps: list[int] | None = None
 
@@ -83,7 +82,10 @@ class StepDecay(Decay):
                 "StepDecay in epochs needs the run's steps per epoch to say what its factor is: it knows them when "
                 "training has started; give every_steps= to ask before"
             )
-        return step_decay(step, every_steps=self._every_steps, milestones=self._milestone_steps, gamma=self.gamma)
+        schedule = self._schedule(
+            step_decay, every_steps=self._every_steps, milestones=self._milestone_steps, gamma=self.gamma
+        )
+        return schedule(step)
 
     def resolve(self, length: RunLength, tricks: Sequence[LRTrick]) -> None:
         """Turns epochs into optimizer steps."""

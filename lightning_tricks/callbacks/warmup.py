@@ -1,4 +1,4 @@
-"""What the warm-ups share: a length in epochs or steps."""
+"""Base of the warm-ups: a length in epochs or steps."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,7 @@ class Warmup(LRTrick):
     def __init__(self, *, epochs: float | None = None, steps: int | None = None) -> None:
         owner = type(self).__name__
         if (epochs is None) == (steps is None):
-            raise ValueError(
-                f"{owner} needs its length as exactly one of epochs= and steps=, "
-                f"but got epochs={epochs!r} and steps={steps!r}"
-            )
+            raise ValueError(f"{owner} needs either epochs or steps, but got epochs={epochs!r} and steps={steps!r}.")
         if epochs is not None:
             check_number(owner, "epochs", epochs, low=0)
         if steps is not None:

@@ -150,7 +150,7 @@ def _rate_caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training
     if scaling is None:
         return ""
     size, base, lr = data.batch_size, scaling.base_batch_size, training.lr
-    factor = linear_scaling(0, batch_size=size, base_batch_size=base, rule=scaling.rule)
+    factor = linear_scaling(batch_size=size, base_batch_size=base, rule=scaling.rule)(0)
     if factor == 1:
         return ""
     return (

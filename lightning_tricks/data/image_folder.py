@@ -26,7 +26,7 @@ class ImageFolderDataModule(ImageDataModule):
       and 25% for validation.
 
     Training images are cropped at random (a quarter to all of the area), resized and flipped at random; the others are
-    resized and cropped in the centre. Every image is read as RGB. Mean and standard deviation are those of the training
+    resized and cropped in the center. Every image is read as RGB. Mean and standard deviation are those of the training
     part, of at most 1,000 of its images.
 
     Args:
@@ -88,8 +88,8 @@ class ImageFolderDataModule(ImageDataModule):
             test_paths, test_labels = self._official_test
         share = 0.25 if self._official_test is None else 0.2
         train, validation = stratified_split(rest, self._labels, share=share, seed=self.seed)
-        centre = v2.Compose([v2.Resize(round(self.image_size * 8 / 7)), v2.CenterCrop(self.image_size)])
-        plain = v2.Compose([centre, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+        center = v2.Compose([v2.Resize(round(self.image_size * 8 / 7)), v2.CenterCrop(self.image_size)])
+        plain = v2.Compose([center, v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
         train_paths = [self._paths[i] for i in train]
         # `train` is in random order, so that its first images are a sample.
         self.mean, self.std = _statistics([plain(read_image(path)) for path in train_paths[:_STATISTICS_IMAGES]])

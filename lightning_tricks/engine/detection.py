@@ -107,7 +107,7 @@ def mosaic_target(
     partners: Sequence[Mapping[str, Tensor]],
     *,
     own: Mapping[str, Any],
-    centre: tuple[int, int],
+    center: tuple[int, int],
     size: tuple[int, int],
     min_box_size: float,
 ) -> Any:
@@ -116,7 +116,7 @@ def mosaic_target(
     Args:
         partners: the rows, one a box, of the images in the four quadrants.
         own: the dictionary of the image whose place the mosaic takes.
-        centre: ``(row, column)`` where the quadrants meet.
+        center: ``(row, column)`` where the quadrants meet.
         size: ``(H, W)`` of the images.
         min_box_size: the least side in pixels of a box that is kept.
 
@@ -126,20 +126,20 @@ def mosaic_target(
     parts = []
     for quadrant, rows in enumerate(partners):
         boxes, kept = mosaic_boxes(
-            rows["boxes"], quadrant=quadrant, centre=centre, size=size, min_box_size=min_box_size
+            rows["boxes"], quadrant=quadrant, center=center, size=size, min_box_size=min_box_size
         )
         moved = {name: entry[kept] for name, entry in rows.items()} | {"boxes": boxes}
         if "masks" in rows:
-            moved["masks"] = _in_quadrant(moved["masks"], quadrant, centre, size)
+            moved["masks"] = _in_quadrant(moved["masks"], quadrant, center, size)
         if "area" in rows:
             moved["area"] = (boxes[:, 2:] - boxes[:, :2]).prod(1).to(rows["area"].dtype)
         parts.append(moved)
     return join_rows(own, parts)
 
 
-def _in_quadrant(masks: Tensor, quadrant: int, centre: tuple[int, int], size: tuple[int, int]) -> Tensor:
+def _in_quadrant(masks: Tensor, quadrant: int, center: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Masks (M, H, W) resized into one quadrant, with nothing in the others."""
     both = torch.cat([masks, torch.zeros_like(masks)])
     empty = len(masks)
     shifts = [0 if quadrant == q else empty for q in range(4)]
-    return mosaic(both, centre=centre, shifts=shifts, interpolation="nearest")[:empty]
+    return mosaic(both, center=center, shifts=shifts, interpolation="nearest")[:empty]

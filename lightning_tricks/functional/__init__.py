@@ -1,4 +1,4 @@
-"""Pure tensor and number functions, one file a trick; nothing here imports Lightning."""
+"""Pure functions of tensors and numbers, one file per trick; nothing here imports Lightning."""
 
 from lightning_tricks.functional._cutmix import cutmix, cutmix_box
 from lightning_tricks.functional._cutout import cutout, cutout_boxes

@@ -1,72 +1,131 @@
-"""Boxes, one or several an image, turned into a mask of the pixels that they cover."""
+"""Boxes in images: masks of their pixels, and filling them with a value."""
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Boxes: TypeAlias = Tensor | np.ndarray
+"""Integers (N, 4) or (N, n_boxes, 4), each ``(top, left, height, width)`` in pixels; what lies outside is cut off."""
+Fill: TypeAlias = float | Sequence[float] | Tensor
+"""A number; one number per channel, for images (N, C, …, H, W); or a tensor that broadcasts to the images."""
 
-def box_mask(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tensor:
-    """Marks the pixels inside the boxes of each image, on the images' device and without reading a box back.
+_LARGE_IMAGE = 2**16  # bytes
 
-    Args:
-        boxes: integers (N, 4) or (N, n_boxes, 4), each ``(top, left, height, width)`` in pixels. A box without area
-            covers nothing; one that reaches past the border covers what lies inside.
-        images: tensor (N, …, H, W) that the mask is for.
-        trick: the function that asks, named in errors.
 
-    Returns:
-        Bool tensor (N, 1, …, 1, H, W), true inside a box; it broadcasts against ``images``.
-
-    Raises:
-        TypeError: if the boxes are not integers.
-        ValueError: if ``images`` has fewer than three dimensions, or the boxes another shape.
+def box_mask(boxes: Boxes, *, images: Tensor, owner: str) -> Tensor:
+    """Marks the pixels inside the boxes: bool (N, 1, …, 1, H, W) on the images' device, without reading a box back.
 
     Example:
         >>> import torch
-        >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), trick="cutout").int().tolist()
+        >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), owner="cutout").int().tolist()
         [[[0, 1, 1, 0], [0, 0, 0, 0]]]
     """
-    boxes = checked_boxes(boxes, images=images, trick=trick)
-    n, (height, width) = len(images), images.shape[-2:]
-    start, extent = boxes[..., :2], boxes[..., 2:]
-    stop = start + extent
-    # What numpy has drawn numpy compares: its small operations cost a fraction of torch's, and a GPU gets two copies
-    # instead of a dozen launches.
-    row, column = (_arange(length, like=boxes) for length in (height, width))
-    inside = (row >= start[..., :1]) & (row < stop[..., :1]), (column >= start[..., 1:]) & (column < stop[..., 1:])
-    in_rows, in_columns = (torch.as_tensor(part).to(images.device, non_blocking=True) for part in inside)
-    # As bytes: on the CPU torch's & of bools is about ten times slower.
-    mask = (in_rows.view(torch.uint8)[..., :, None] & in_columns.view(torch.uint8)[..., None, :]).view(torch.bool)
+    boxes = _checked_boxes(boxes, images=images, owner=owner)
+    start, stop = boxes[..., :2], boxes[..., :2] + boxes[..., 2:]
+    inside = []
+    for axis, length in enumerate(images.shape[-2:]):
+        # numpy compares what numpy drew: its small operations cost a fraction of torch's, and a GPU gets two copies
+        # instead of a dozen launches.
+        places = np.arange(length) if isinstance(boxes, np.ndarray) else torch.arange(length, device=boxes.device)
+        marks = (places >= start[..., axis, None]) & (places < stop[..., axis, None])
+        # As bytes: on the CPU torch's & of bools is about ten times slower.
+        inside.append(torch.as_tensor(marks).to(images.device, non_blocking=True).view(torch.uint8))
+    mask = (inside[0][..., :, None] & inside[1][..., None, :]).view(torch.bool)
     if boxes.ndim == 3:
         mask = mask[:, 0] if mask.shape[1] == 1 else mask.any(dim=1)
-    return mask.view(n, *[1] * (images.ndim - 3), height, width)
+    return mask.view(len(images), *[1] * (images.ndim - 3), *images.shape[-2:])
 
 
-def checked_boxes(boxes: Tensor | np.ndarray, *, images: Tensor, trick: str) -> Tensor | np.ndarray:
-    """Returns the boxes in 64 bits, lists as a tensor; see :func:`box_mask` for what is needed and what is raised."""
+def erase(images: Tensor, *, boxes: Boxes, value: Fill, owner: str) -> Tensor:
+    """Returns new images whose boxes are filled with a value; the shape, dtype and memory format stay.
+
+    Example:
+        >>> import torch
+        >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, owner="cutout").tolist()
+        [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
+    """
+    boxes = _checked_boxes(boxes, images=images, owner=owner)
+    check_fits(value, images=images, owner=owner)
+    if isinstance(value, Tensor):
+        fill = value.to(device=images.device, dtype=images.dtype).expand_as(images)
+    elif isinstance(value, Sequence):
+        fill = torch.tensor(value, dtype=images.dtype).to(images.device, non_blocking=True)
+        fill = fill.view(-1, *[1] * (images.ndim - 2))
+    else:
+        fill = images.new_full((1,) * (images.ndim - 1), value)
+    if _pays_one_by_one(images, boxes):
+        return _erase_one_by_one(images, boxes, fill)
+    return torch.where(box_mask(boxes, images=images, owner=owner), fill, images, out=torch.empty_like(images))
+
+
+def check_fits(value: Fill, *, images: Tensor, owner: str) -> None:
+    """Raises for values that cannot fill these images: another number of channels, or beyond their dtype.
+
+    Example:
+        >>> import torch
+        >>> check_fits((0.5, 1.5), images=torch.ones(1, 3, 8, 6), owner="cutout")
+        Traceback (most recent call last):
+        ...
+        ValueError: cutout needs one value per channel, but got 2 for images of shape (1, 3, 8, 6).
+    """
+    dtype = images.dtype
+    if isinstance(value, Tensor):
+        if not torch.can_cast(value.dtype, dtype):
+            raise TypeError(f"{owner} needs values that {dtype} images can hold, but got {value.dtype}.")
+        return
+    numbers = list(value) if isinstance(value, Sequence) else [value]
+    if isinstance(value, Sequence) and (images.ndim < 4 or len(numbers) != images.shape[1]):
+        raise ValueError(
+            f"{owner} needs one value per channel, but got {len(numbers)} for images of shape {tuple(images.shape)}."
+        )
+    if images.is_floating_point() or images.is_complex():
+        limit = torch.finfo(dtype).max
+        if any(limit < abs(number) < math.inf for number in numbers):
+            raise ValueError(f"{owner} needs numbers up to {limit:g} for {dtype}, but got {value}.")
+        return
+    low, high = (0, 1) if dtype == torch.bool else (torch.iinfo(dtype).min, torch.iinfo(dtype).max)
+    if not all(float(number).is_integer() and low <= number <= high for number in numbers):
+        raise ValueError(f"{owner} needs whole numbers in {low}..{high} for {dtype}, but got {value}.")
+
+
+def _checked_boxes(boxes: Boxes, *, images: Tensor, owner: str) -> Boxes:
+    """Returns the boxes in 64 bits, lists as a tensor."""
     n = len(images)
     if images.ndim < 3:
-        raise ValueError(f"{trick} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+        raise ValueError(f"{owner} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
     if not isinstance(boxes, np.ndarray):
         boxes = torch.as_tensor(boxes)
-    if not _is_integer(boxes):
-        raise TypeError(f"{trick} needs boxes of integers, but got {boxes.dtype}")
+        is_integer = not (boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool)
+    else:
+        is_integer = boxes.dtype.kind in "iu"
+    if not is_integer:
+        raise TypeError(f"{owner} needs boxes of integers, but got {boxes.dtype}.")
     if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:
         raise ValueError(
-            f"{trick} needs one box (top, left, height, width) an image, for {n} images, "
-            f"but got boxes of shape {tuple(boxes.shape)}"
+            f"{owner} needs one box (top, left, height, width) per image, for {n} images, "
+            f"but got boxes of shape {tuple(boxes.shape)}."
         )
     # In fewer bits the sum of a corner and a length may overflow.
     return boxes.astype(np.int64, copy=False) if isinstance(boxes, np.ndarray) else boxes.long()
 
 
-def _arange(length: int, *, like: Tensor | np.ndarray) -> Any:
-    return np.arange(length) if isinstance(like, np.ndarray) else torch.arange(length, device=like.device)
+def _pays_one_by_one(images: Tensor, boxes: Boxes) -> bool:
+    """On the CPU torch's ``where`` is not vectorised: for large images a loop over the boxes costs less."""
+    on_cpu = images.device.type == "cpu" and (isinstance(boxes, np.ndarray) or boxes.device.type == "cpu")
+    differentiable = images.requires_grad and torch.is_grad_enabled()
+    return on_cpu and not differentiable and images.nbytes >= len(images) * _LARGE_IMAGE > 0
 
 
-def _is_integer(boxes: Tensor | np.ndarray) -> bool:
-    if isinstance(boxes, np.ndarray):
-        return boxes.dtype.kind in "iu"
-    return not (boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool)
+def _erase_one_by_one(images: Tensor, boxes: Boxes, fill: Tensor) -> Tensor:
+    erased = images.clone()
+    fills = fill.expand_as(images)
+    for image, source, holes in zip(erased, fills, boxes.reshape(len(images), -1, 4).tolist(), strict=True):
+        for top, left, height, width in holes:
+            rows = slice(max(top, 0), max(top + height, 0))
+            columns = slice(max(left, 0), max(left + width, 0))
+            image[..., rows, columns] = source[..., rows, columns]
+    return erased

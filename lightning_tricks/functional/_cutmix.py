@@ -1,4 +1,4 @@
-"""CutMix: a box of every image replaced by the same box of its partner."""
+"""CutMix: a box of each image replaced by the same box of its partner."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from lightning_tricks.functional._boxes import box_mask
 from lightning_tricks.functional._pairing import partner_slices
 
 
-def cutmix_box(area_share: ArrayLike, *, centre: ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def cutmix_box(area_share: ArrayLike, *, center: ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Places boxes of a given area share and clips them at the image's border.
 
     A box has the image's aspect ratio, ``round(H·√share)`` by ``round(W·√share)`` pixels, and begins half its length
-    (rounded down) before its centre. λ is counted from the pixels left after clipping:
+    (rounded down) before its center. λ is computed from the pixels left after clipping:
     ``lam = 1 − height · width / (H · W)``. Share 0 gives a box without area and λ = 1.
 
     Args:
         area_share: share of the image's area before clipping, in [0, 1]; a number or an array (…).
-        centre: pixel ``(row, column)`` of the centre, integers (…, 2), in 0..H−1 and 0..W−1.
+        center: pixel ``(row, column)`` of the center, integers (…, 2), in 0..H−1 and 0..W−1.
         size: ``(H, W)`` of the images.
 
     Returns:
@@ -28,10 +28,10 @@ def cutmix_box(area_share: ArrayLike, *, centre: ArrayLike, size: tuple[int, int
         float64 of shape (…).
 
     Raises:
-        ValueError: if a share lies outside [0, 1], or a centre outside the image.
+        ValueError: if a share lies outside [0, 1], or a center outside the image.
 
     Example:
-        >>> boxes, lam = cutmix_box(0.25, centre=(0, 8), size=(8, 12))
+        >>> boxes, lam = cutmix_box(0.25, center=(0, 8), size=(8, 12))
         >>> boxes.tolist(), float(lam)
         ([0, 5, 2, 6], 0.875)
 
@@ -39,11 +39,11 @@ def cutmix_box(area_share: ArrayLike, *, centre: ArrayLike, size: tuple[int, int
         Yun et al., "CutMix", arXiv:1905.04899. The authors' code makes a box of odd length one pixel shorter; here it
         keeps its length.
     """
-    share, middle, extent = np.asarray(area_share, np.float64), np.asarray(centre), np.asarray(size)
+    share, middle, extent = np.asarray(area_share, np.float64), np.asarray(center), np.asarray(size)
     if not ((share >= 0) & (share <= 1)).all():
-        raise ValueError(f"cutmix_box needs area_share in [0, 1], but got {share}")
+        raise ValueError(f"cutmix_box needs area_share to be in [0, 1], but got {share}.")
     if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutmix_box needs centres inside the image of size {size}, but got {middle}")
+        raise ValueError(f"cutmix_box needs center to be inside the image of size {tuple(size)}, but got {middle}.")
     length = np.rint(extent * np.sqrt(share)[..., None]).astype(np.int64)
     start = middle - length // 2
     stop = np.minimum(start + length, extent)
@@ -55,24 +55,24 @@ def cutmix_box(area_share: ArrayLike, *, centre: ArrayLike, size: tuple[int, int
 def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: int = 1) -> Tensor:
     """Puts the partner's pixels inside a box of each image.
 
-    ``result[i] = images[(i + shift) mod N]`` inside the box of image i, and ``images[i]`` outside. Where no image has a
-    partner other than itself (N ≤ 1, or ``shift`` a multiple of N) the images come back as they are.
+    ``result[i] = images[(i + shift) mod N]`` inside the box of image i, and ``images[i]`` outside. Where every image is
+    its own partner (N ≤ 1, or ``shift`` a multiple of N) the images are returned unchanged.
 
     Args:
         images: tensor of any dtype (N, …, H, W): images (N, C, H, W), or masks (N, H, W) that are cut with them.
         box: ``(top, left, height, width)`` in pixels: four integers for the whole batch, or an integer tensor or array
-            (N, 4), one box an image, on any device. The values of a tensor are not checked, for that would read them
-            back: what reaches past the border is cut off.
+            (N, 4), one box per image, on any device. The values of a tensor are not checked, since that would read them
+            back: what lies outside the image is cut off.
         shift: distance from an image to its partner.
 
     Returns:
-        A new tensor of the same shape, dtype, device and memory format; ``images`` itself where nothing is to be mixed.
+        A new tensor of the same shape, dtype, device and memory format; ``images`` itself if nothing is mixed.
 
     Raises:
         TypeError: if the boxes are not integers.
         ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, or the one box of the
             batch does not lie inside the images.
-        RuntimeError: by torch, if ``images`` requires a gradient while gradients are on, with one box an image.
+        RuntimeError: by torch, if ``images`` requires a gradient while gradients are on, with one box per image.
 
     Example:
         >>> import torch
@@ -85,7 +85,7 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
     """
     n = len(images)
     if isinstance(box, Tensor) or (isinstance(box, np.ndarray) and box.ndim == 2):
-        mask = box_mask(box, images=images, trick="cutmix")
+        mask = box_mask(box, images=images, owner="cutmix")
         if n == 0 or shift % n == 0:
             return images
         mixed = torch.empty_like(images)
@@ -104,12 +104,12 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
 
 def _box_slices(box: Sequence[int] | np.ndarray, images: Tensor) -> tuple[slice, slice]:
     if images.ndim < 3:
-        raise ValueError(f"cutmix needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+        raise ValueError(f"cutmix needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
     if np.shape(box) != (4,):
-        raise ValueError(f"cutmix needs a box (top, left, height, width), but got {box}")
+        raise ValueError(f"cutmix needs box to be (top, left, height, width), but got {box}.")
     if np.asarray(box).dtype.kind not in "iu":
-        raise TypeError(f"cutmix needs boxes of integers, but got {box}")
+        raise TypeError(f"cutmix needs boxes of integers, but got {box}.")
     top, left, height, width = (int(number) for number in box)
     if min(top, left, height, width) < 0 or top + height > images.shape[-2] or left + width > images.shape[-1]:
-        raise ValueError(f"cutmix needs a box inside images of size {tuple(images.shape[-2:])}, but got {box}")
+        raise ValueError(f"cutmix needs box to be inside images of size {tuple(images.shape[-2:])}, but got {box}.")
     return slice(top, top + height), slice(left, left + width)

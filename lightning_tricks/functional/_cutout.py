@@ -1,4 +1,4 @@
-"""Cutout: square holes in every image."""
+"""Cutout: square holes in each image."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from lightning_tricks.functional._boxes import erase
 from lightning_tricks.functional.checks import check_integer, check_number
-from lightning_tricks.functional.erasing import erase
 
 
-def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, int]) -> np.ndarray:
+def cutout_boxes(centers: ArrayLike, *, length: int | float, size: tuple[int, int]) -> np.ndarray:
     """Places square holes and clips them at the image's border.
 
-    A hole of ``length`` pixels begins ``⌊length / 2⌋`` before its centre, so that one that is not clipped covers
-    exactly length² pixels, also where the length is odd.
+    A hole of ``length`` pixels begins ``⌊length / 2⌋`` pixels before its center. A hole that is not clipped covers
+    exactly length² pixels, also if the length is odd.
 
     Args:
-        centres: pixels ``(row, column)``, integers (N, n_holes, 2), in 0..H−1 and 0..W−1.
+        centers: pixels ``(row, column)``, integers (N, n_holes, 2), in 0..H−1 and 0..W−1.
         length: side of a hole: pixels if an int; if a float in (0, 1), the share of the shorter side of the image,
             rounded, at least one pixel.
         size: ``(H, W)`` of the images.
@@ -28,7 +28,7 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
     Raises:
         TypeError: if the length is neither an int nor a float.
         ValueError: if a length in pixels is below 1, a share lies outside (0, 1), a hole can cover the whole image, or
-            a centre lies outside it.
+            a center lies outside it.
 
     Example:
         >>> cutout_boxes([[[0, 4]]], length=3, size=(6, 8)).tolist()
@@ -39,9 +39,9 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
         arXiv:1708.04552. The authors' code makes a hole of odd length one pixel shorter.
     """
     side = hole_side(length, size=size)
-    middle, extent = np.asarray(centres), np.asarray(size)
+    middle, extent = np.asarray(centers), np.asarray(size)
     if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutout_boxes needs centres inside the image of size {tuple(size)}, but got {middle}")
+        raise ValueError(f"cutout_boxes needs centers to be inside the image of size {tuple(size)}, but got {middle}.")
     start = middle - side // 2
     stop = np.minimum(start + side, extent)
     start = np.maximum(start, 0)
@@ -49,11 +49,7 @@ def cutout_boxes(centres: ArrayLike, *, length: int | float, size: tuple[int, in
 
 
 def hole_side(length: int | float, *, size: tuple[int, int]) -> int:
-    """Gives the side of a hole in pixels; see :func:`cutout_boxes`, also for what is raised.
-
-    Args:
-        length: pixels if an int; if a float in (0, 1), the share of the shorter side of the image.
-        size: ``(H, W)`` of the images.
+    """Returns the side of a hole in pixels, from :func:`cutout_boxes`'s ``length`` and ``size``.
 
     Example:
         >>> hole_side(0.5, size=(6, 8))
@@ -67,7 +63,7 @@ def hole_side(length: int | float, *, size: tuple[int, int]) -> int:
     if side >= max(size):
         raise ValueError(
             f"cutout_boxes needs holes that cannot cover the whole image, "
-            f"but got holes of {side}×{side} pixels for images of {size[0]}×{size[1]}"
+            f"but got holes of {side}×{side} pixels for images of {size[0]}×{size[1]}."
         )
     return side
 
@@ -77,9 +73,9 @@ def cutout(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequenc
 
     Args:
         images: tensor of any dtype (N, …, H, W).
-        boxes: integers (N, n_holes, 4), or (N, 4) for one hole an image, each ``(top, left, height, width)`` in pixels,
-            on any device. What reaches past the border is cut off.
-        value: what the holes are filled with, in the units of the images: a number, or one number a channel.
+        boxes: integers (N, n_holes, 4), or (N, 4) for one hole per image, each ``(top, left, height, width)`` in
+            pixels, on any device. What lies outside the image is cut off.
+        value: what the holes are filled with, in the units of the images: a number, or one number per channel.
 
     Returns:
         A new tensor of the same shape, dtype, device and memory format.
@@ -88,7 +84,7 @@ def cutout(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequenc
         TypeError: if the boxes are not integers.
         RuntimeError: by torch, if ``images`` requires a gradient while gradients are on.
         ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, the values are not one
-            a channel, or a value does not fit the images' dtype.
+            per channel, or a value does not fit the images' dtype.
 
     Example:
         >>> import torch
@@ -98,4 +94,4 @@ def cutout(images: Tensor, *, boxes: Tensor | np.ndarray, value: float | Sequenc
     References:
         DeVries and Taylor, arXiv:1708.04552.
     """
-    return erase(images, boxes=boxes, value=value, trick="cutout")
+    return erase(images, boxes=boxes, value=value, owner="cutout")

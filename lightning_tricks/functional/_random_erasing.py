@@ -1,13 +1,15 @@
-"""RandomErasing: one rectangle of random area and shape erased from an image."""
+"""RandomErasing: one rectangle of random area and shape erased from each image."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from torch import Tensor
 
+from lightning_tricks.functional._boxes import erase
 from lightning_tricks.functional.checks import check_choice, check_integer
-from lightning_tricks.functional.erasing import erase
+
+RatioSampling: TypeAlias = Literal["log", "uniform"]
 
 
 def random_erasing_boxes(
@@ -17,24 +19,24 @@ def random_erasing_boxes(
     size: tuple[int, int],
     scale: tuple[float, float] = (0.02, 0.4),
     ratio: tuple[float, float] = (0.3, 1 / 0.3),
-    ratio_sampling: Literal["log", "uniform"] = "log",
+    ratio_sampling: RatioSampling = "log",
     attempts: int = 10,
 ) -> np.ndarray:
     """Draws one rectangle for each image.
 
     Its area share s is uniform in ``scale`` and its ratio r = height / width is drawn from ``ratio``; it measures
-    ``round(√(s·H·W·r))`` by ``round(√(s·H·W/r))`` pixels. The first of the attempts that has at least one pixel and
-    fits into the image is taken, at a uniform position. Where none fits, the box has no area.
+    ``round(√(s·H·W·r))`` by ``round(√(s·H·W/r))`` pixels. The first attempt that has at least one pixel and fits
+    into the image is taken, at a uniform position. If none fits, the box has no area.
 
     Args:
-        rng: the generator to draw from. It is advanced by the same amount whatever is drawn.
+        rng: generator to draw from; it always advances by the same amount.
         n: number of images.
         size: ``(H, W)`` of the images.
         scale: least and greatest share of the image's area, in [0, 1].
         ratio: least and greatest height / width, positive.
-        ratio_sampling: ``"log"`` draws log r uniformly, so that high and wide rectangles are equally likely;
+        ratio_sampling: ``"log"`` draws log r uniformly, so that tall and wide rectangles are equally likely;
             ``"uniform"`` draws r itself.
-        attempts: how often to draw area and ratio for an image.
+        attempts: how many pairs of area and ratio are drawn per image.
 
     Returns:
         The boxes ``(top, left, height, width)``, int64 of shape (n, 4).
@@ -53,10 +55,10 @@ def random_erasing_boxes(
         100 attempts are made; the defaults here are those of torchvision.
     """
     if not 0 <= scale[0] <= scale[1] <= 1:
-        raise ValueError(f"random_erasing_boxes needs scale in [0, 1] and in order, but got {scale}")
+        raise ValueError(f"random_erasing_boxes needs scale to be two increasing numbers in [0, 1], but got {scale}.")
     if not 0 < ratio[0] <= ratio[1]:
-        raise ValueError(f"random_erasing_boxes needs a positive ratio in order, but got {ratio}")
-    check_choice("random_erasing_boxes", "ratio_sampling", ratio_sampling, ("log", "uniform"))
+        raise ValueError(f"random_erasing_boxes needs ratio to be two increasing numbers above 0, but got {ratio}.")
+    check_choice("random_erasing_boxes", "ratio_sampling", ratio_sampling, get_args(RatioSampling))
     check_integer("random_erasing_boxes", "attempts", attempts, low=1)
     extent = np.asarray(size)
     area = rng.uniform(scale[0], scale[1], (n, attempts)) * extent.prod()
@@ -82,8 +84,8 @@ def random_erasing(
     Args:
         images: tensor of any dtype (N, …, H, W).
         boxes: integers (N, 4), ``(top, left, height, width)`` in pixels, on any device. An image whose box has no area
-            stays as it is; what reaches past the border is cut off.
-        value: what the rectangles are filled with, in the units of the images: a number, one number a channel, or a
+            is unchanged; what lies outside the image is cut off.
+        value: what the rectangles are filled with, in the units of the images: a number, one number per channel, or a
             tensor that broadcasts to the images, such as noise.
 
     Returns:
@@ -94,7 +96,7 @@ def random_erasing(
         RuntimeError: by torch, if a tensor of values does not broadcast to the images, or ``images`` requires a
             gradient while gradients are on.
         ValueError: if ``images`` has fewer than three dimensions, the boxes have another shape, the values are not one
-            a channel, or a number does not fit the images' dtype.
+            per channel, or a number does not fit the images' dtype.
 
     Example:
         >>> import torch
@@ -104,4 +106,4 @@ def random_erasing(
     References:
         Zhong et al., arXiv:1708.04896.
     """
-    return erase(images, boxes=boxes, value=value, trick="random_erasing")
+    return erase(images, boxes=boxes, value=value, owner="random_erasing")

@@ -1,12 +1,11 @@
-"""RICAP: four patches, each a crop of another partner, put together into one image."""
+"""RICAP: four crops of partners, patched into one image."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from lightning_tricks.functional._pairing import partner_slices
-from lightning_tricks.functional.quadrants import quadrant_weights, quadrants
+from lightning_tricks.functional._pairing import partner_slices, quadrant_weights, quadrants
 
 
 def ricap(
@@ -16,13 +15,13 @@ def ricap(
 
     With ``(top, left, height, width)`` the q-th quadrant and ``(r, c) = offsets[q]``:
     ``result[i, …, top + y, left + x] = images[(i + shifts[q]) mod N, …, r + y, c + x]``.
-    A quadrant is empty where the boundary lies on the border of the image; its offset and shift then do nothing.
+    Where the boundary lies on the border of the image, quadrants are empty and their offset and shift unused.
 
     Args:
         images: tensor of any dtype (N, …, H, W): images (N, C, H, W), or masks (N, H, W) that are patched with them.
         boundary: ``(row, column)`` in pixels that divides the quadrants, in 0..H and 0..W.
-        offsets: ``(top, left)`` in pixels of each quadrant's crop in its partner, at most H − height and W − width. The
-            order is top-left, top-right, bottom-left, bottom-right.
+        offsets: ``(top, left)`` in pixels of the crop of each quadrant in its partner, at most H − height and
+            W − width, in the order top-left, top-right, bottom-left, bottom-right.
         shifts: distance from an image to its partner for each quadrant; 0 is the image itself.
 
     Returns:
@@ -40,22 +39,22 @@ def ricap(
 
     References:
         Takahashi et al., "Data Augmentation using Random Image Cropping and Patching for Deep CNNs", arXiv:1811.09030.
-        There each partner is drawn by a permutation of the batch; here by a shift of it.
+        There a permutation of the batch draws each partner; here a shift.
     """
     if images.ndim < 3:
-        raise ValueError(f"ricap needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}")
+        raise ValueError(f"ricap needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
     if len(offsets) != 4 or len(shifts) != 4:
-        raise ValueError(f"ricap needs four offsets and four shifts, but got {len(offsets)} and {len(shifts)}")
+        raise ValueError(f"ricap needs four offsets and four shifts, but got {len(offsets)} and {len(shifts)}.")
     full_height, full_width = size = images.shape[-2], images.shape[-1]
     patched = torch.empty_like(images)
-    for box, offset, shift in zip(quadrants(boundary, size=size), offsets, shifts, strict=True):
+    for box, offset, shift in zip(quadrants(boundary, size=size, owner="ricap"), offsets, shifts, strict=True):
         top, left, height, width = box
         row, column = (int(number) for number in offset)
         if height == 0 or width == 0:
             continue
         if not (0 <= row <= full_height - height and 0 <= column <= full_width - width):
             raise ValueError(
-                f"ricap needs crops inside images of size {size}, but got one of size {(height, width)} at {offset}"
+                f"ricap needs crops inside images of size {size}, but got one of size {(height, width)} at {offset}."
             )
         for own, partner in partner_slices(len(images), int(shift)):
             crop = images[partner][..., row : row + height, column : column + width]
@@ -64,7 +63,7 @@ def ricap(
 
 
 def ricap_weights(boundary: tuple[int, int], *, size: tuple[int, int]) -> tuple[float, ...]:
-    """Gives the label weights of the four patches: their areas / (H · W).
+    """Returns the label weights of the four patches: their areas / (H · W).
 
     Args:
         boundary: ``(row, column)`` in pixels, as in :func:`ricap`.
@@ -83,4 +82,4 @@ def ricap_weights(boundary: tuple[int, int], *, size: tuple[int, int]) -> tuple[
     References:
         Takahashi et al., arXiv:1811.09030.
     """
-    return quadrant_weights(boundary, size=size)
+    return quadrant_weights(boundary, size=size, owner="ricap_weights")

@@ -3,8 +3,28 @@
 import difflib
 import math
 import numbers
-from collections.abc import Collection, Sequence
-from typing import Any
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+Mode: TypeAlias = Literal["max", "min"]
+"""Whether more or less of a metric is better."""
+Labels: TypeAlias = Literal["soft", "sample", "dense"]
+"""What the class indices of a mixed batch become."""
+
+
+@contextmanager
+def named(owner: str) -> Iterator[None]:
+    """Lets the errors of a function called inside name ``owner`` instead: "cutout needs …" is "Cutout needs …"."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = re.sub(r"^[a-z_]+ needs ", f"{owner} needs ", str(error))
+        if text == str(error) and text.startswith(owner):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(text if text.startswith(owner) else f"{owner}: {text}") from error
 
 
 def check_number(
@@ -17,18 +37,12 @@ def check_number(
     above: float = -math.inf,
     below: float = math.inf,
 ) -> float:
-    """Returns ``value`` as a float if it is a finite real number in [low, high] and in (above, below).
-
-    Raises:
-        TypeError: ``value`` is not a real number (a bool is not).
-        ValueError: ``value`` is not finite or out of range.
-    """
-    # The abstract class last: to ask it costs more than all the rest, and this is asked at every step.
-    if isinstance(value, bool) or not isinstance(value, (float, int, numbers.Real)):
-        raise TypeError(f"{owner} needs {name} to be a number, but got {value!r} of type {type(value).__name__}")
+    """Returns ``value`` as a float if it is a finite real number in [low, high] and in (above, below)."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{owner} needs {name} to be a number, but got {value!r} of type {type(value).__name__}.")
     try:
         number = float(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer larger than every float
         number = math.inf
     if not (math.isfinite(number) and low <= number <= high and above < number < below):
         limits = [
@@ -36,33 +50,21 @@ def check_number(
             for sign, limit in (("at least", low), ("above", above), ("at most", high), ("below", below))
             if math.isfinite(limit)
         ]
-        raise ValueError(f"{owner} needs {name} to be {' and '.join(limits) or 'finite'}, but got {value!r}")
+        raise ValueError(f"{owner} needs {name} to be {' and '.join(limits) or 'finite'}, but got {value!r}.")
     return number
 
 
 def check_integer(owner: str, name: str, value: object, *, low: int) -> int:
-    """Returns ``value`` as an int if it is an integer of at least ``low``.
-
-    Raises:
-        TypeError: ``value`` is not an integer (a bool is not).
-        ValueError: ``value`` is below ``low``.
-    """
-    if type(value) is int and value >= low:  # at once, for this too is asked at every step
-        return value
+    """Returns ``value`` as an int if it is an integer of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{owner} needs {name} to be an integer, but got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{owner} needs {name} to be an integer, but got {value!r} of type {type(value).__name__}.")
     if value < low:
-        raise ValueError(f"{owner} needs {name} to be at least {low}, but got {value!r}")
+        raise ValueError(f"{owner} needs {name} to be at least {low}, but got {value!r}.")
     return int(value)
 
 
 def check_choice(owner: str, name: str, value: object, choices: Collection[str]) -> Any:
-    """Returns ``value`` if it is one of ``choices``, such as ``get_args`` of a ``Literal``.
-
-    Raises:
-        TypeError: ``value`` is not a string.
-        ValueError: ``value`` is not one of them.
-    """
+    """Returns ``value`` if it is one of ``choices``, such as ``get_args`` of a ``Literal``."""
     if isinstance(value, str) and value in choices:
         return value
     text = f"{owner} needs {name} to be one of {', '.join(map(repr, choices))}, but got {value!r}."
@@ -99,25 +101,16 @@ def _nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def check_flag(owner: str, name: str, value: object) -> bool:
-    """Returns ``value`` if it is a bool.
-
-    Raises:
-        TypeError: ``value`` is not a bool.
-    """
+    """Returns ``value`` if it is a bool."""
     if not isinstance(value, bool):
-        raise TypeError(f"{owner} needs {name} to be True or False, but got {value!r} of type {type(value).__name__}")
+        raise TypeError(f"{owner} needs {name} to be True or False, but got {value!r} of type {type(value).__name__}.")
     return value
 
 
 def check_fill(owner: str, value: object) -> float | tuple[float, ...]:
-    """Returns a fill value: a number, or one number a channel.
-
-    Raises:
-        TypeError: it is neither.
-        ValueError: it is not finite, or there are no numbers.
-    """
+    """Returns a fill value: a number, or one number per channel."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return check_number(owner, "value", value)
     if len(value) == 0:
-        raise ValueError(f"{owner} needs value to be a number or one number a channel, but got {value!r}")
+        raise ValueError(f"{owner} needs value to be a number or one number per channel, but got {value!r}.")
     return tuple(check_number(owner, "value", number) for number in value)

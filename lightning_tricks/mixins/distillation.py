@@ -1,4 +1,4 @@
-"""Distillation for people who prefer to see the loss in their module."""
+"""Distillation as a mixin, for modules that call the loss themselves."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from lightning_tricks.engine.teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
-from lightning_tricks.functional.losses import distillation_terms, teacher_log_probabilities
-from lightning_tricks.functional.soft_nll import reduce_loss, result_dtype
+from lightning_tricks.functional.losses import distillation_terms, reduce_loss, result_dtype, teacher_log_probabilities
 from lightning_tricks.mixins.loss_mixin import IGNORED, LossMixin
 from lightning_tricks.soft_target.losses import counted_weights
 from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
@@ -19,20 +18,20 @@ from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
 class DistillationMixin(LossMixin):
     """Gives a module ``compute_loss(logits, target, inputs=None)`` with a teacher's loss added.
 
-    The numbers are those of :class:`~lightning_tricks.Distillation`, and so is what is said there of the teacher: it
-    is frozen, in eval mode, and no part of this module (``save_hyperparameters`` is to ignore it). Stands before
-    ``LightningModule`` among the bases, alone or with :class:`~lightning_tricks.LabelSmoothingMixin` in either order.
+    The results are those of :class:`~lightning_tricks.Distillation`. The teacher is frozen, in eval mode and no part of
+    this module; ``save_hyperparameters`` must ignore it. List the mixin before ``LightningModule`` among the bases,
+    alone or with :class:`~lightning_tricks.LabelSmoothingMixin` in either order.
 
     Args:
-        teacher: a module that returns logits for the inputs, or several of them, whose probabilities are averaged.
+        teacher: a module that returns logits for the inputs, or several modules, whose probabilities are averaged.
         temperature: T > 0.
         weight: w ≥ 0.
         kl: whether the teacher's entropy is left out of the loss.
-        teacher_output: which part of the teacher's output the logits are: a key, an index, an attribute's name, or a
+        teacher_output: where the logits are in the teacher's output: a key, an index, an attribute's name, or a
             function of the output.
         log_parts: whether the module logs ``hard_loss``, the loss without the teacher, and ``distillation_kl``, w·T²
-            times the divergence from the teacher, which is zero when they agree.
-        kwargs: what other bases of the module take.
+            times the divergence from the teacher, which is zero if they agree.
+        kwargs: arguments of the other bases.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -79,7 +78,9 @@ class DistillationMixin(LossMixin):
             MisconfigurationException: the teacher and this module share parameters.
         """
         if inputs is None:
-            raise ValueError("DistillationMixin needs the teacher's inputs: compute_loss(logits, target, inputs=x)")
+            raise ValueError(
+                "DistillationMixin needs inputs, but got None; call compute_loss(logits, target, inputs=x)."
+            )
         if not self._teacher.checked and isinstance(self, nn.Module):
             self._teacher.check_apart_from(self)
         hard = super().compute_loss(logits, target, inputs)
@@ -92,7 +93,7 @@ class DistillationMixin(LossMixin):
         return hard + distilled
 
     def _distance(self, logits: Tensor, teacher: Tensor, target: Tensor, *, kl: bool) -> Tensor:
-        """The mean over the positions that the hard loss counts, too."""
+        """Returns the mean over the positions that the hard loss counts."""
         temperature, weight = self._teacher.temperature, self._teacher.weight
         terms = distillation_terms(logits, teacher, temperature=temperature, weight=weight, kl=kl)
         if target.is_floating_point() and not isinstance(target, SoftTarget):

@@ -1,4 +1,4 @@
-"""The base of the mixins that change a module's loss."""
+"""Base of the mixins that change a module's loss."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORED = -100  # the label that cross-entropy takes for none
+IGNORED = -100  # the label that cross-entropy leaves out
 
 
 class LossMixin:
-    """Ends the chain of ``compute_loss`` calls: the cross-entropy of whatever the mixins have made of the target.
-
-    Args:
-        kwargs: what other bases of the module take.
-    """
+    """Ends the chain of ``compute_loss`` calls: the cross-entropy under the target that the mixins made."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -25,9 +21,9 @@ class LossMixin:
 
         Args:
             logits: (N, C) or (N, C, d1, …).
-            target: class labels or a :class:`~lightning_tricks.SoftTarget`, (N,) or (N, d1, …), where -100 marks what
-                is ignored, or probabilities in the logits' shape.
-            inputs: what the logits were computed from, for mixins that need it.
+            target: class labels or a :class:`~lightning_tricks.SoftTarget`, (N,) or (N, d1, …), where -100 is
+                left out, or probabilities in the logits' shape.
+            inputs: the inputs of the logits, for mixins that need them.
 
         Returns:
             A scalar in the logits' dtype.

@@ -1,4 +1,4 @@
-"""Optimizers, parameter groups and first weights."""
+"""Optimizers, parameter groups and initial weights."""
 
 from lightning_tricks.optim._zero_gamma import zero_gamma
 from lightning_tricks.optim.adabound import AdaBound

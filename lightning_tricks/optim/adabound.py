@@ -1,4 +1,4 @@
-"""AdaBound: Adam whose rates close in on those of SGD."""
+"""AdaBound: Adam whose step sizes converge to those of SGD."""
 
 import math
 from collections.abc import Callable
@@ -23,24 +23,24 @@ class AdaBound(Optimizer):
         \qquad f = \mathrm{final\_lr}\cdot\eta/\eta_0
 
     where η is the group's ``lr`` and η₀ its ``base_lr``, the ``lr`` that the group was added with: a schedule moves the
-    bounds along. A small γ stays close to Adam for long; with γ near 1 the step is soon SGD's, ``final_lr``·m.
+    bounds too. A small γ stays close to Adam for long; with γ near 1 the step is soon SGD's, ``final_lr``·m.
 
     Args:
         params: parameters, named parameters or groups of them, as torch's optimizers take them.
-        lr: η, above 0. A tensor of one element keeps a compiled step from being compiled anew when it changes.
+        lr: η, above 0. A tensor of one element avoids recompilation of a compiled step when it changes.
         betas: β₁ and β₂, each in [0, 1).
-        final_lr: the rate in the end, above 0.
-        gamma: γ, how fast the bounds close in, in (0, 1).
+        final_lr: the final rate, above 0.
+        gamma: γ, how fast the bounds converge, in (0, 1).
         eps: ε, added to √v, at least 0.
-        weight_decay: this many times the parameter is added to its gradient (L2), at least 0.
-        amsbound: use the running maximum of v in its place (AMSBound).
-        foreach: update all parameters of a device together, by torch's multi-tensor operations; ``None`` does so where
+        weight_decay: L2 penalty, this times the parameter is added to its gradient; at least 0.
+        amsbound: use the running maximum of v instead of v (AMSBound).
+        foreach: update all parameters of a device together, by torch's multi-tensor operations; ``None`` does so if
             all of them are on CUDA. A compiled step ignores it: the compiler fuses the loop.
         maximize: ascend the gradient.
 
     Raises:
-        TypeError: at construction and in ``add_param_group``, for a value of another type and for complex parameters.
-        ValueError: there too, for a value out of range, and for a tensor ``lr`` of several elements.
+        TypeError: at construction and in ``add_param_group``, for a value of the wrong type and for complex parameters.
+        ValueError: at the same places, for a value out of range and for a tensor ``lr`` of several elements.
         RuntimeError: in ``step``, for sparse gradients.
 
     Example:
@@ -87,7 +87,7 @@ class AdaBound(Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds a group; what it does not give is the optimizer's default, and its ``base_lr`` is its ``lr``."""
+        """Adds a group; missing values are the optimizer's defaults, and ``base_lr`` is the group's ``lr``."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         try:
@@ -108,7 +108,7 @@ class AdaBound(Optimizer):
         """Updates every parameter that has a gradient.
 
         Args:
-            closure: computes the loss anew, gradients included.
+            closure: recomputes the loss and the gradients.
 
         Returns:
             What the closure returned, or ``None``.
@@ -138,7 +138,7 @@ class AdaBound(Optimizer):
         exp_avg_sqs: list[Tensor],
         maxima: list[Tensor],
     ) -> None:
-        """Fills the lists, and the state where it is empty; by this name and form the compiler does not trace it."""
+        """Fills the lists, and empty states; the compiler does not trace a method of this name and signature."""
         for p in group["params"]:
             if p.grad is None:
                 continue
@@ -166,11 +166,11 @@ def _check_group(group: dict[str, Any]) -> None:
     lr = group["lr"]
     if isinstance(lr, Tensor):
         if lr.numel() != 1:
-            raise ValueError(f"{owner} needs a tensor lr to have one element, but got shape {tuple(lr.shape)}")
+            raise ValueError(f"{owner} needs a tensor lr to have one element, but got shape {tuple(lr.shape)}.")
         lr = lr.item()
     check_number(owner, "lr", lr, above=0)  # the bounds scale with lr / base_lr
     if not isinstance(group["betas"], tuple | list) or len(group["betas"]) != 2:
-        raise TypeError(f"{owner} needs betas to be a pair of numbers, but got {group['betas']!r}")
+        raise TypeError(f"{owner} needs betas to be a pair of numbers, but got {group['betas']!r}.")
     for i, beta in enumerate(group["betas"]):
         check_number(owner, f"betas[{i}]", beta, low=0, below=1)
     check_number(owner, "final_lr", group["final_lr"], above=0)
@@ -183,7 +183,7 @@ def _check_group(group: dict[str, Any]) -> None:
         check_flag(owner, "foreach", group["foreach"])
     for p in group["params"]:
         if p.is_complex():
-            raise TypeError(f"{owner} needs real parameters, but got a complex one of shape {tuple(p.shape)}")
+            raise TypeError(f"{owner} needs real parameters, but got a complex one of shape {tuple(p.shape)}.")
 
 
 def _scalars(step: Any, lr: Any, group: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -194,9 +194,9 @@ def _scalars(step: Any, lr: Any, group: dict[str, Any]) -> tuple[Any, Any, Any]:
     """
     beta1, beta2 = group["betas"]
     correction = (1 - _power(beta2, step)) ** 0.5 / (1 - _power(beta1, step))
-    centre = correction * (group["base_lr"] / group["final_lr"])
+    center = correction * (group["base_lr"] / group["final_lr"])
     ratio = group["gamma"] * step / (group["gamma"] * step + 1)
-    return lr * correction, centre * ratio, centre / ratio
+    return lr * correction, center * ratio, center / ratio
 
 
 def _power(beta: float, step: Any) -> Any:
@@ -258,7 +258,7 @@ def _multi_tensor(*lists: list[Tensor], group: dict[str, Any]) -> None:
         step_sizes, lows, highs = zip(*(_scalars(step.item(), lr, group) for step in steps), strict=True)
         denominators = torch._foreach_sqrt(seconds)
         torch._foreach_add_(denominators, group["eps"])
-        if params[0].is_cpu:  # where each multi-tensor operation is a loop, and torch has none that clamps to both ends
+        if params[0].is_cpu:  # each multi-tensor operation is a loop there, and torch has none that clamps both ends
             for denominator, low, high in zip(denominators, lows, highs, strict=True):
                 denominator.clamp_(low, high)
         else:

@@ -1,4 +1,4 @@
-"""Weight decay for weights alone."""
+"""Parameter groups that restrict weight decay to weights."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ from torch.nn.parameter import is_lazy
 
 from lightning_tricks.functional.checks import check_number
 
-_NORMS = (nn.LayerNorm, nn.RMSNorm)  # those whose parameters may have more than one dimension
+_NORMS = (nn.LayerNorm, nn.RMSNorm)  # norms whose parameters may have more than one dimension
 
 
 def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two parameter groups for an optimizer, of which only the first is decayed.
+    """Returns two parameter groups for an optimizer; only the first is decayed.
 
-    Left without decay are biases (every parameter whose name ends in ``bias``), the parameters of torch's normalisation
-    layers, and every parameter of at most one dimension: scales have that form, whoever wrote the layer.
+    Without decay are biases (names that end in ``bias``), the parameters of torch's normalisation layers, and every
+    parameter of at most one dimension, such as the scales of custom layers.
 
     Args:
-        module: each of its parameters, frozen ones too, goes into exactly one of the groups, in its own order.
-        weight_decay: of the first group, at least 0.
+        module: each of its parameters, also a frozen one, goes into exactly one group, in the module's order.
+        weight_decay: weight decay of the first group, at least 0.
 
     Returns:
         ``[{"params": [...], "weight_decay": weight_decay}, {"params": [...], "weight_decay": 0.0}]``; a group may be
@@ -26,7 +26,7 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
 
     Raises:
         TypeError: if ``module`` is not a module or ``weight_decay`` not a number.
-        ValueError: if it is below 0, or if a lazy parameter has no shape yet.
+        ValueError: if ``weight_decay`` is below 0, or a lazy parameter has no shape yet.
 
     Example:
         >>> from torch import nn
@@ -39,7 +39,7 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
         He et al., Bag of Tricks for Image Classification, arXiv 1812.01187 ("no bias decay").
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"weight_decay_groups needs a module, but got {type(module).__name__}")
+        raise TypeError(f"weight_decay_groups needs module to be an nn.Module, but got {type(module).__name__}.")
     check_number("weight_decay_groups", "weight_decay", weight_decay, low=0)
     of_norms = {
         id(p) for layer in module.modules() if isinstance(layer, _NORMS) for p in layer.parameters(recurse=False)
@@ -49,7 +49,7 @@ def weight_decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str
     for name, p in module.named_parameters():
         if is_lazy(p):
             raise ValueError(
-                f"weight_decay_groups needs parameters with a shape, but {name} is lazy: run a batch first"
+                f"weight_decay_groups needs parameters with a shape, but got a lazy {name}; run a batch first."
             )
         plain = p.ndim <= 1 or name.endswith("bias") or id(p) in of_norms
         (others if plain else decayed).append(p)

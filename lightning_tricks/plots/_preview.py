@@ -27,8 +27,7 @@ from lightning_tricks.plots.captions import (
     name_of,
     wrap,
 )
-from lightning_tricks.plots.checks import check_callbacks
-from lightning_tricks.plots.figure import new_figure
+from lightning_tricks.plots.figure import check_callbacks, new_figure
 from lightning_tricks.plots.pixel_range import PixelRange, Statistic
 
 if TYPE_CHECKING:

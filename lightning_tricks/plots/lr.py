@@ -1,4 +1,4 @@
-"""The learning rate of a run as a picture, without the run."""
+"""Plot of the learning rate of a run that need not take place."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.engine.lr_run import prepare
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
-from lightning_tricks.plots.checks import check_callbacks
-from lightning_tricks.plots.figure import new_figure
+from lightning_tricks.plots.figure import check_callbacks, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,25 +22,24 @@ if TYPE_CHECKING:
 def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, epochs: int) -> Figure:
     """Draws the learning rate of a run, and the factor of each trick, without the run.
 
-    Above, ``lr`` times the product of all factors, step by step; below, each factor. A scheduler of the module's own is
-    not known here: where there is one, it multiplies the curve. A ``ConstantWarmup`` with a ``monitor`` is drawn at its
-    full length, and a ``LinearScaling`` at one rank without accumulation.
+    The upper axes show ``lr`` times the product of all factors, the lower axes each factor. Schedulers of the module
+    are not drawn; they would multiply the curve. A ``ConstantWarmup`` with a ``monitor`` is drawn at its full length, a
+    ``LinearScaling`` for one rank without accumulation.
 
     Args:
-        callbacks: the callbacks of the run, in any order; those that are no learning-rate tricks are left out. They are
-            not changed.
+        callbacks: the callbacks of the run, in any order; only learning-rate tricks are drawn. They are not changed.
         lr: the nominal learning rate, above 0.
-        steps_per_epoch: optimizer steps in an epoch, at least 1.
+        steps_per_epoch: optimizer steps per epoch, at least 1.
         epochs: epochs of the run, at least 1.
 
     Returns:
-        A new figure of two axes that share their x axis, the epochs. It belongs to no window; ``savefig`` writes it.
+        A new figure of two axes that share their x axis, the epochs. It has no window; ``savefig`` writes it.
 
     Raises:
-        TypeError: an argument is not of its type.
+        TypeError: an argument has the wrong type.
         ValueError: an argument is out of its range.
-        MisconfigurationException: the tricks do not go together, or ``LinearScaling`` has no ``batch_size``.
-        ModuleNotFoundError: matplotlib is not installed; it comes with ``pip install lightning-tricks[cli]``.
+        MisconfigurationException: the tricks exclude each other, or ``LinearScaling`` has no ``batch_size``.
+        ModuleNotFoundError: matplotlib is not installed; ``pip install lightning-tricks[cli]`` installs it.
 
     Example:
         >>> from lightning_tricks import CosineDecay, GradualWarmup
@@ -53,7 +51,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     check_number("plot_lr", "lr", lr, above=0)
     check_integer("plot_lr", "steps_per_epoch", steps_per_epoch, low=1)
     check_integer("plot_lr", "epochs", epochs, low=1)
-    # Copies, for telling them the run's length changes them.
+    # Copies, since resolving the run's length changes the tricks.
     tricks = [copy.copy(callback) for callback in callbacks if isinstance(callback, LRTrick)]
     for trick in tricks:
         trick.early_end = None
@@ -72,7 +70,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     above.plot(edges, [*product, product[-1]], drawstyle="steps-post", color="black")
     above.set_ylabel("learning rate")
     above.set_ylim(bottom=0)
-    # Factors often coincide at 1: one shows through the gaps of the other.
+    # Factors often coincide at 1: gaps in the upper line show the lower one.
     for trick, factor, dashes in zip(tricks, factors, cycle(("-", "--", "-.", ":")), strict=False):
         values = [*factor, factor[-1]]
         below.plot(edges, values, drawstyle="steps-post", linestyle=dashes, label=type(trick).__name__)

@@ -1,4 +1,4 @@
-"""From the numbers of a batch to the colours of a picture."""
+"""Conversion of pixel values to the colours of a figure."""
 
 from __future__ import annotations
 
@@ -15,43 +15,27 @@ Statistic = float | Sequence[float]
 
 
 class PixelRange:
-    """Maps images to colours in [0, 1], the same way for all images of a figure.
+    """Maps images to colours in [0, 1], in the same way for all images of a figure.
 
-    Bytes are shown as they are. Floating-point images are un-normalised with ``mean`` and ``std`` if these are given;
-    else the least value of the first images that come is black and the greatest white.
-
-    Args:
-        owner: who shows them, for messages.
-        mean: what was subtracted from the images, a number or one a channel.
-        std: what they were divided by, likewise.
-
-    Raises:
-        TypeError: an argument is not of its type.
-        ValueError: one of the two is missing, or an argument is out of its range.
+    Bytes are shown unchanged. Floating-point images are un-normalised with ``mean`` and ``std``, each a number or one
+    per channel; without them the least value of the first images is black and the greatest white.
     """
 
     def __init__(self, owner: str, *, mean: Statistic | None, std: Statistic | None) -> None:
         self.owner = owner
         if (mean is None) != (std is None):
-            raise ValueError(f"{owner} needs mean and std both or neither, but got mean={mean!r} and std={std!r}")
+            raise ValueError(f"{owner} needs mean and std to be given together, but got mean={mean!r} and std={std!r}.")
         self._mean = None if mean is None else self._check("mean", mean)
         self._std = None if std is None else self._check("std", std, above=0)
         self._limits: tuple[float, float] | None = None
         self.note = ""
-        """How images are shown, in words; known when some were."""
+        """How images are shown, in words; set by the first call."""
 
     def __call__(self, images: Tensor) -> np.ndarray:
-        """Returns float32 colours (N, H, W, 3), or (N, H, W) for one channel.
-
-        Args:
-            images: (N, 1 or 3, H, W), of any dtype and on any device.
-
-        Raises:
-            ValueError: images have another shape, or as many channels as ``mean`` has not.
-        """
+        """Returns float32 colours (N, H, W, 3) of images (N, 3, H, W), or (N, H, W) for one channel."""
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(
-                f"{self.owner} needs images of shape (N, C, H, W) with 1 or 3 channels, but got {describe(images)}"
+                f"{self.owner} needs images of shape (N, C, H, W) with 1 or 3 channels, but got {describe(images)}."
             )
         values = images.detach().cpu().float()
         if images.dtype == torch.uint8:
@@ -75,8 +59,8 @@ class PixelRange:
     def _by_channel(self, name: str, values: Tensor, images: Tensor) -> Tensor:
         if len(values) not in (1, images.shape[1]):
             raise ValueError(
-                f"{self.owner} needs {name} to be a number or one a channel, but got {len(values)} for "
-                f"{describe(images)}"
+                f"{self.owner} needs {name} to be a number or one per channel, but got {len(values)} for "
+                f"{describe(images)}."
             )
         return values.view(-1, 1, 1)
 

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_tricks.functional.losses import distillation_terms
-from lightning_tricks.functional.soft_nll import (
+from lightning_tricks.functional.losses import (
     Reduction,
     Spread,
     class_dim,
     compute_dtype,
+    distillation_terms,
     reduce_loss,
     result_dtype,
     soft_nll_loss,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_tricks.functional.soft_nll import Spread, uniform_share
+from lightning_tricks.functional.losses import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError
 from lightning_tricks.soft_target.prepared import Prepared, prepare
 

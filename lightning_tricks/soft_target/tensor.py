@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from lightning_tricks.functional.losses import teacher_log_probabilities
-from lightning_tricks.functional.soft_nll import Spread, uniform_share
+from lightning_tricks.functional.losses import Spread, teacher_log_probabilities, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 from lightning_tricks.soft_target.metrics_stack import inside_torchmetrics
 from lightning_tricks.soft_target.prepared import is_array

@@ -127,8 +127,8 @@ def _t(differences: Sequence[float], overlap: float, resolution: float) -> Corre
         return CorrectedT(mean, math.nan, 0)
     # Measured from the first, equal differences have a variance of exactly zero.
     shifted = [difference - differences[0] for difference in differences]
-    centre = math.fsum(shifted) / n
-    variance = max(math.fsum((x - centre) ** 2 for x in shifted) / (n - 1), resolution**2 / 12)
+    center = math.fsum(shifted) / n
+    variance = max(math.fsum((x - center) ** 2 for x in shifted) / (n - 1), resolution**2 / 12)
     return CorrectedT(mean, math.sqrt(variance * (1 / n + overlap)), n - 1)
 
 

@@ -215,8 +215,8 @@ def test_factor_without_a_trainer():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({}, ValueError, "ConstantWarmup needs its length as exactly one of epochs= and steps="),
-        ({"epochs": 1, "steps": 1}, ValueError, "ConstantWarmup needs its length as exactly one of"),
+        ({}, ValueError, "ConstantWarmup needs either epochs or steps, but got epochs=None and steps=None"),
+        ({"epochs": 1, "steps": 1}, ValueError, "ConstantWarmup needs either epochs or steps, but got"),
         ({"epochs": -1}, ValueError, "ConstantWarmup needs epochs to be at least 0"),
         ({"steps": 1, "factor": 0}, ValueError, "ConstantWarmup needs factor to be above 0, but got 0"),
         ({"steps": 1, "monitor": "x"}, ValueError, "monitor and threshold together or neither, but got monitor='x'"),

@@ -42,17 +42,17 @@ def test_the_unclipped_share_follows_the_beta_distribution(alpha):
 
 
 @pytest.mark.parametrize("per_sample", [False, True])
-def test_the_centre_is_uniform_over_the_image(monkeypatch, per_sample):
-    centres = []
+def test_the_center_is_uniform_over_the_image(monkeypatch, per_sample):
+    centers = []
 
-    def record(share, *, centre, size):
-        centres.extend(centre if per_sample else [centre])
-        return cutmix_box(share, centre=centre, size=size)
+    def record(share, *, center, size):
+        centers.extend(center if per_sample else [center])
+        return cutmix_box(share, center=center, size=size)
 
     monkeypatch.setattr("lightning_tricks.callbacks.cutmix.cutmix_box", record)
     draws(CutMix(per_sample=per_sample), count=2_400 if per_sample else 12_000)
     counts = np.zeros((H, W))
-    np.add.at(counts, tuple(np.array(centres).T), 1)
+    np.add.at(counts, tuple(np.array(centers).T), 1)
     chi_square = ((counts - 50) ** 2 / 50).sum()
     assert abs(chi_square - (H * W - 1)) < 4 * (2 * (H * W - 1)) ** 0.5
 

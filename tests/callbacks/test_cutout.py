@@ -31,7 +31,7 @@ def test_each_image_has_its_own_holes(n_holes):
     assert len({tuple(mask.flatten().tolist()) for mask in masks}) > 40
 
 
-def test_centres_are_uniform_up_to_the_border():
+def test_centers_are_uniform_up_to_the_border():
     counts = erased(Cutout(length=1), torch.ones(20_000, 1, 5, 8)).sum(0)
     assert ((counts - 500).abs() < 4 * (20_000 * (1 / 40) * (39 / 40)) ** 0.5).all()
 
@@ -51,13 +51,13 @@ def test_labels_and_masks_stay():
 
 @pytest.mark.parametrize(("length", "size"), [(16, (8, 8)), (8, (8, 8)), (20, (12, 20))])
 def test_a_hole_that_covers_the_image_is_refused_with_both_sizes(length, size):
-    message = rf"Cutout: .*holes of {length}×{length} pixels for images of {size[0]}×{size[1]}"
+    message = rf"^Cutout needs .*holes of {length}×{length} pixels for images of {size[0]}×{size[1]}"
     with pytest.raises(ValueError, match=message):
         Cutout(length=length)((torch.ones(2, 3, *size), None))
 
 
 def test_values_that_do_not_fit_the_images():
-    with pytest.raises(ValueError, match="Cutout: cutout needs one value a channel, but got 2"):
+    with pytest.raises(ValueError, match=r"^Cutout needs one value per channel, but got 2"):
         Cutout(length=3, value=(1, 2))((torch.ones(2, 3, 8, 6), None))
     with pytest.raises(ValueError, match=r"needs whole numbers in 0\.\.255 for torch\.uint8, but got 0\.5"):
         Cutout(length=3, value=0.5)((torch.ones(2, 3, 8, 6, dtype=torch.uint8), None))
@@ -72,7 +72,7 @@ def test_values_that_do_not_fit_the_images():
         ({"length": 1.0}, ValueError, "Cutout needs a float length to be above 0 and below 1"),
         ({"length": "16"}, TypeError, "Cutout needs length to be an integer"),
         ({"value": "black"}, TypeError, "Cutout needs value to be a number, but got 'black'"),
-        ({"value": ()}, ValueError, "Cutout needs value to be a number or one number a channel"),
+        ({"value": ()}, ValueError, "Cutout needs value to be a number or one number per channel"),
         ({"value": (1, None)}, TypeError, "Cutout needs value to be a number, but got None"),
         ({"value": np.nan}, ValueError, "Cutout needs value to be finite"),
     ],

@@ -55,7 +55,7 @@ def test_factor_before_the_training_says_that_epochs_are_not_steps():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"epochs": 1, "steps": 1}, ValueError, "exactly one of epochs= and steps=, but got epochs=1 and steps=1"),
+        ({"epochs": 1, "steps": 1}, ValueError, "needs either epochs or steps, but got epochs=1 and steps=1"),
         ({"epochs": -1}, ValueError, "GradualWarmup needs epochs to be at least 0, but got -1"),
         ({"steps": -1}, ValueError, "GradualWarmup needs steps to be at least 0, but got -1"),
         ({"steps": 1.5}, TypeError, "GradualWarmup needs steps to be an integer"),

@@ -9,16 +9,16 @@ N, H, W = 5, 12, 20
 
 
 @pytest.mark.parametrize("center_range", [(0.25, 0.75), (0.4, 0.6), (0.5, 0.5), (0.0, 1.0)])
-def test_the_centre_is_uniform_in_its_range(center_range):
+def test_the_center_is_uniform_in_its_range(center_range):
     rng, trick = np.random.default_rng(0), Mosaic(center_range)
     low, high = center_range
-    centres = np.array([trick.draw(rng, torch.zeros(2, 1, 400, 200)).centre for _ in range(2000)]) / [400, 200]
-    assert centres.min() >= low - 0.003
-    assert centres.max() <= high + 0.003
-    np.testing.assert_allclose(centres.mean(0), (low + high) / 2, atol=4 * (high - low) / (12 * 2000) ** 0.5 + 1e-9)
-    np.testing.assert_allclose(centres.std(0), (high - low) / 12**0.5, atol=0.01)
+    centers = np.array([trick.draw(rng, torch.zeros(2, 1, 400, 200)).center for _ in range(2000)]) / [400, 200]
+    assert centers.min() >= low - 0.003
+    assert centers.max() <= high + 0.003
+    np.testing.assert_allclose(centers.mean(0), (low + high) / 2, atol=4 * (high - low) / (12 * 2000) ** 0.5 + 1e-9)
+    np.testing.assert_allclose(centers.std(0), (high - low) / 12**0.5, atol=0.01)
     if low < high:
-        assert abs(np.corrcoef(centres.T)[0, 1]) < 4 / 2000**0.5
+        assert abs(np.corrcoef(centers.T)[0, 1]) < 4 / 2000**0.5
 
 
 def test_the_four_partners_are_drawn_independently_and_may_be_the_sample_itself():
@@ -33,7 +33,7 @@ def test_each_quadrant_shows_a_whole_partner():
     """A marked corner of the partner appears in the same corner of the quadrant."""
     images = torch.zeros(4, 1, 8, 12)
     images[:, :, :4, :6] = torch.arange(1.0, 5.0).view(4, 1, 1, 1)
-    params = MosaicParams(active=True, size=(8, 12), centre=(4, 6), partners=(0, 1, 2, 3))
+    params = MosaicParams(active=True, size=(8, 12), center=(4, 6), partners=(0, 1, 2, 3))
     mixed = Mosaic().mix_images(params, images)[0, 0]
     assert [mixed[0, 0], mixed[0, 6], mixed[4, 0], mixed[4, 6]] == [1, 2, 3, 4]
     assert [mixed[3, 5], mixed[3, 11], mixed[7, 5], mixed[7, 11]] == [0, 0, 0, 0]

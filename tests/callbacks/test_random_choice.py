@@ -97,13 +97,13 @@ def test_bad_arguments(arguments, error, message):
             RandomChoice([Mixup(), Cutout(length=30)]),
             (IMAGES, LABELS),
             ValueError,
-            "Cutout: .*cannot cover the whole image",
+            "Cutout needs .*cannot cover the whole image",
         ),
         (
             RandomChoice([Mixup(), Cutout(length=2, value=(1, 2))]),
             (IMAGES, LABELS),
             ValueError,
-            "Cutout: .*one value a channel",
+            "Cutout needs one value per channel",
         ),
         (
             RandomChoice([Mosaic(), RandomChoice([Mixup(), CutMix()])]),

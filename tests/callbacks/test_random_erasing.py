@@ -78,7 +78,7 @@ def test_noise_needs_floating_point():
     [
         ({"p": 2}, ValueError, "RandomErasing needs p to be at least 0 and at most 1"),
         ({"scale": 0.3}, TypeError, "RandomErasing needs scale to be a pair of numbers, but got 0.3"),
-        ({"scale": (0.5, 0.1)}, ValueError, "RandomErasing needs scale in order, but got"),
+        ({"scale": (0.5, 0.1)}, ValueError, "RandomErasing needs scale to be increasing, but got"),
         ({"scale": (0.5, 1.1)}, ValueError, "RandomErasing needs scale to be at least 0 and at most 1, but got 1.1"),
         ({"ratio": (0, 1)}, ValueError, "RandomErasing needs ratio to be above 0, but got 0"),
         ({"ratio": ("a", 1)}, TypeError, "RandomErasing needs ratio to be a number, but got 'a'"),

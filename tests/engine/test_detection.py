@@ -37,7 +37,7 @@ def make_batch(container=list):
     return container(images), container(targets)
 
 
-QUARTERS = MosaicParams(active=True, size=(H, W), centre=(4, 6), partners=(0, 1, 2, 0))
+QUARTERS = MosaicParams(active=True, size=(H, W), center=(4, 6), partners=(0, 1, 2, 0))
 
 
 def test_mosaic_moves_boxes_with_their_images():

@@ -59,7 +59,7 @@ def test_each_quadrant_of_a_coarse_mosaic_shows_one_image(stride):
 
 
 def test_a_coarse_quadrant_shows_the_whole_mask():
-    """With the middle as centre a mask is halved: each pixel of a quadrant is the one under its middle."""
+    """With the middle as center a mask is halved: each pixel of a quadrant is the one under its middle."""
     coarse = coarse_of((3, 3))
     for seed in range(8):
         trick = Mosaic((0.5, 0.5))

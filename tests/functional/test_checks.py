@@ -4,7 +4,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lightning_tricks.functional.checks import check_choice, check_flag, check_integer, check_number, unknown_name
+from lightning_tricks.functional.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_number,
+    named,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize("value", [0.5, 1, np.float32(0.5), np.int64(1), Fraction(1, 2)])
@@ -73,3 +80,24 @@ def test_flags():
     assert check_flag("Owner", "per_sample", True) is True
     with pytest.raises(TypeError, match="Owner needs per_sample to be True or False, but got 1 of type int"):
         check_flag("Owner", "per_sample", 1)
+
+
+@pytest.mark.parametrize("kind", [TypeError, ValueError])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cutout_boxes needs length to be at least 1, but got 0.", "Cutout needs length to be at least 1, but got 0."),
+        ("Cutout needs images, but got 3.", "Cutout needs images, but got 3."),
+        ("could not convert string to float", "Cutout: could not convert string to float"),
+    ],
+)
+def test_errors_of_a_function_name_the_callback_that_calls_it(kind, text, expected):
+    with pytest.raises(kind) as caught, named("Cutout"):
+        raise kind(text)
+    assert str(caught.value) == expected
+    assert type(caught.value) is kind
+
+
+def test_other_errors_are_left_alone():
+    with pytest.raises(RuntimeError, match=r"^cutout needs memory$"), named("Cutout"):
+        raise RuntimeError("cutout needs memory")

@@ -23,7 +23,7 @@ def slow_cutmix(images, boxes, shift):
 
 def draw_boxes(n, size, seed):
     rng = np.random.default_rng(seed)
-    return cutmix_box(rng.uniform(size=n), centre=rng.integers((0, 0), size, size=(n, 2)), size=size)
+    return cutmix_box(rng.uniform(size=n), center=rng.integers((0, 0), size, size=(n, 2)), size=size)
 
 
 def slow_box_side(share, middle, extent):
@@ -53,7 +53,7 @@ def test_one_box_an_image_agrees_with_a_loop_over_pixels(images, seed, shift, as
 @given(st.floats(0, 1), st.integers(0, 30), st.integers(0, 30), st.integers(1, 31), st.integers(1, 31))
 def test_box_agrees_with_counting_pixels(share, row, column, height, width):
     row, column = min(row, height - 1), min(column, width - 1)
-    box, lam = cutmix_box(share, centre=(row, column), size=(height, width))
+    box, lam = cutmix_box(share, center=(row, column), size=(height, width))
     top, box_height = slow_box_side(share, row, height)
     left, box_width = slow_box_side(share, column, width)
     assert box.tolist()[2:] == [box_height, box_width]
@@ -66,30 +66,30 @@ def test_box_agrees_with_counting_pixels(share, row, column, height, width):
 
 def test_boxes_of_several_images_are_those_of_each():
     rng = np.random.default_rng(1)
-    shares, centres = rng.uniform(size=(4, 3)), rng.integers((0, 0), (9, 14), size=(4, 3, 2))
-    boxes, lams = cutmix_box(shares, centre=centres, size=(9, 14))
+    shares, centers = rng.uniform(size=(4, 3)), rng.integers((0, 0), (9, 14), size=(4, 3, 2))
+    boxes, lams = cutmix_box(shares, center=centers, size=(9, 14))
     assert boxes.shape == (4, 3, 4)
     for index in np.ndindex(4, 3):
-        box, lam = cutmix_box(shares[index], centre=centres[index], size=(9, 14))
+        box, lam = cutmix_box(shares[index], center=centers[index], size=(9, 14))
         assert boxes[index].tolist() == box.tolist()
         assert lams[index] == lam
 
 
 def test_box_has_the_aspect_ratio_of_the_image():
-    box, lam = cutmix_box(0.25, centre=(20, 40), size=(40, 80))
+    box, lam = cutmix_box(0.25, center=(20, 40), size=(40, 80))
     assert box.tolist() == [10, 20, 20, 40]
     assert float(lam) == 0.75
 
 
 def test_lam_is_counted_again_where_the_border_clips_the_box():
-    box, lam = cutmix_box(0.25, centre=(0, 79), size=(40, 80))
+    box, lam = cutmix_box(0.25, center=(0, 79), size=(40, 80))
     assert box.tolist() == [0, 59, 10, 21]
     assert float(lam) == 1 - 210 / 3200
 
 
 @pytest.mark.parametrize(("share", "lam"), [(0, 1), (1, 0)])
 def test_extreme_shares_take_nothing_or_everything(share, lam):
-    box, counted = cutmix_box(share, centre=(3, 2), size=(6, 4))
+    box, counted = cutmix_box(share, center=(3, 2), size=(6, 4))
     assert float(counted) == lam
     images = make_images((3, 2, 6, 4))
     assert torch.equal(cutmix(images, box=box), images if lam else images.roll(-1, 0))
@@ -126,7 +126,7 @@ def test_gives_the_images_themselves_where_nobody_has_a_partner(n, shift, per_sa
 
 @pytest.mark.parametrize("box", [(-1, 0, 1, 1), (0, 0, 5, 1), (3, 0, 2, 1), (0, 4, 1, 2), (0, 0, 1, -1)])
 def test_refuses_a_box_that_reaches_outside_the_images(box):
-    with pytest.raises(ValueError, match=r"cutmix needs a box inside images of size \(4, 5\), but got \("):
+    with pytest.raises(ValueError, match=r"cutmix needs box to be inside images of size \(4, 5\), but got \("):
         cutmix(torch.zeros(2, 3, 4, 5), box=box)
 
 
@@ -136,7 +136,7 @@ def test_refuses_a_box_of_fractions():
 
 
 def test_refuses_a_box_of_three_numbers():
-    with pytest.raises(ValueError, match=r"cutmix needs a box \(top, .* but got \(0, 0, 1\)"):
+    with pytest.raises(ValueError, match=r"cutmix needs box to be \(top, .* but got \(0, 0, 1\)"):
         cutmix(torch.zeros(2, 3, 4, 5), box=(0, 0, 1))
 
 
@@ -148,14 +148,14 @@ def test_refuses_images_without_height_and_width(box):
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, np.array([0.5, np.nan])])
 def test_refuses_a_share_outside_the_unit_interval(share):
-    with pytest.raises(ValueError, match=r"cutmix_box needs area_share in \[0, 1\], but got"):
-        cutmix_box(share, centre=(0, 0), size=(4, 5))
+    with pytest.raises(ValueError, match=r"cutmix_box needs area_share to be in \[0, 1\], but got"):
+        cutmix_box(share, center=(0, 0), size=(4, 5))
 
 
-@pytest.mark.parametrize("centre", [(-1, 0), (4, 0), (0, 5)])
-def test_refuses_a_centre_outside_the_image(centre):
-    with pytest.raises(ValueError, match=r"cutmix_box needs centres inside the image of size \(4, 5\), but got"):
-        cutmix_box(0.5, centre=centre, size=(4, 5))
+@pytest.mark.parametrize("center", [(-1, 0), (4, 0), (0, 5)])
+def test_refuses_a_center_outside_the_image(center):
+    with pytest.raises(ValueError, match=r"cutmix_box needs center to be inside the image of size \(4, 5\), but got"):
+        cutmix_box(0.5, center=center, size=(4, 5))
 
 
 def test_is_not_differentiable_with_one_box_an_image():

@@ -9,12 +9,12 @@ from tests.functional.kernel_cases import ANY_DTYPE, image_batches, make_images,
 from tests.traffic import traffic_of
 
 
-def slow_cutout(images, centres, length, value):
+def slow_cutout(images, centers, length, value):
     expected = images.copy()
-    for i, holes in enumerate(centres):
+    for i, holes in enumerate(centers):
         for row, column in np.ndindex(images.shape[-2:]):
             for middle_row, middle_column in holes:
-                # ⌊length / 2⌋ pixels lie before the centre, the rest begins with it.
+                # ⌊length / 2⌋ pixels lie before the center, the rest begins with it.
                 before = length // 2
                 if (
                     -before <= row - middle_row < length - before
@@ -28,20 +28,20 @@ def slow_cutout(images, centres, length, value):
 def cases(draw):
     images = draw(image_batches(ANY_DTYPE, min_size=2))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    centres = rng.integers((0, 0), images.shape[-2:], size=(len(images), draw(st.integers(1, 3)), 2))
+    centers = rng.integers((0, 0), images.shape[-2:], size=(len(images), draw(st.integers(1, 3)), 2))
     length = draw(st.integers(1, max(images.shape[-2:]) - 1))
-    return images, centres, length, draw(st.sampled_from([0, 1]))
+    return images, centers, length, draw(st.sampled_from([0, 1]))
 
 
 @settings(max_examples=50, deadline=None)
 @given(cases(), st.booleans())
 def test_agrees_with_a_loop_over_pixels(case, as_array):
-    images, centres, length, value = case
-    boxes = cutout_boxes(centres, length=length, size=tuple(images.shape[-2:]))
+    images, centers, length, value = case
+    boxes = cutout_boxes(centers, length=length, size=tuple(images.shape[-2:]))
     assert boxes.dtype == np.int64
     given_boxes = boxes if as_array else torch.from_numpy(boxes)
     result = run_kernel(lambda x: cutout(x, boxes=given_boxes, value=value), images)
-    np.testing.assert_array_equal(result, slow_cutout(images.double().numpy(), centres, length, value))
+    np.testing.assert_array_equal(result, slow_cutout(images.double().numpy(), centers, length, value))
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 8])
@@ -102,10 +102,10 @@ def test_refuses_a_length_that_is_no_number():
         cutout_boxes([[[0, 0]]], length="3", size=(6, 8))
 
 
-@pytest.mark.parametrize("centre", [(-1, 0), (6, 0), (0, 8)])
-def test_refuses_a_centre_outside_the_image(centre):
-    with pytest.raises(ValueError, match=r"centres inside the image of size \(6, 8\), but got"):
-        cutout_boxes([[centre]], length=3, size=(6, 8))
+@pytest.mark.parametrize("center", [(-1, 0), (6, 0), (0, 8)])
+def test_refuses_a_center_outside_the_image(center):
+    with pytest.raises(ValueError, match=r"centers to be inside the image of size \(6, 8\), but got"):
+        cutout_boxes([[center]], length=3, size=(6, 8))
 
 
 def test_memory_traffic():

@@ -110,7 +110,7 @@ def test_refuses_a_weight_that_is_no_number(lam):
 
 @pytest.mark.parametrize("shape", [(), (1,), (3, 1)])
 def test_refuses_weights_of_another_shape(shape):
-    with pytest.raises(ValueError, match=r"one a sample for 3, but got shape \("):
+    with pytest.raises(ValueError, match=r"one per sample for 3 samples, but got shape \("):
         mixup(torch.zeros(3, 2), lam=torch.ones(shape))
 
 

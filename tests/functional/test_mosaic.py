@@ -30,12 +30,12 @@ def slow_nearest(old, new):
     return weights
 
 
-def slow_mosaic(images, centre, shifts, filter_of):
+def slow_mosaic(images, center, shifts, filter_of):
     n, (height, width) = len(images), images.shape[-2:]
     expected = np.empty_like(images)
     for quadrant, shift in enumerate(shifts):
-        rows = slice(0, centre[0]) if quadrant < 2 else slice(centre[0], height)
-        columns = slice(0, centre[1]) if quadrant % 2 == 0 else slice(centre[1], width)
+        rows = slice(0, center[0]) if quadrant < 2 else slice(center[0], height)
+        columns = slice(0, center[1]) if quadrant % 2 == 0 else slice(center[1], width)
         down = filter_of(height, rows.stop - rows.start)
         across = filter_of(width, columns.stop - columns.start)
         for i in range(n):
@@ -46,24 +46,24 @@ def slow_mosaic(images, centre, shifts, filter_of):
 @st.composite
 def cases(draw, dtypes):
     images = draw(image_batches(dtypes))
-    centre = draw(st.integers(0, images.shape[-2])), draw(st.integers(0, images.shape[-1]))
-    return images, centre, draw(st.lists(st.integers(0, len(images) - 1), min_size=4, max_size=4))
+    center = draw(st.integers(0, images.shape[-2])), draw(st.integers(0, images.shape[-1]))
+    return images, center, draw(st.lists(st.integers(0, len(images) - 1), min_size=4, max_size=4))
 
 
 @settings(max_examples=30, deadline=None)
 @given(cases(ANY_DTYPE))
 def test_nearest_agrees_with_a_loop_over_pixels(case):
-    images, centre, shifts = case
-    result = run_kernel(lambda x: mosaic(x, centre=centre, shifts=shifts, interpolation="nearest"), images)
-    np.testing.assert_array_equal(result, slow_mosaic(images.double().numpy(), centre, shifts, slow_nearest))
+    images, center, shifts = case
+    result = run_kernel(lambda x: mosaic(x, center=center, shifts=shifts, interpolation="nearest"), images)
+    np.testing.assert_array_equal(result, slow_mosaic(images.double().numpy(), center, shifts, slow_nearest))
 
 
 @settings(max_examples=40, deadline=None)
 @given(cases((*FLOATS, torch.uint8)))
 def test_bilinear_agrees_with_a_loop_over_pixels(case):
-    images, centre, shifts = case
-    result = run_kernel(lambda x: mosaic(x, centre=centre, shifts=shifts), images)
-    expected = slow_mosaic(images.double().numpy(), centre, shifts, slow_filter)
+    images, center, shifts = case
+    result = run_kernel(lambda x: mosaic(x, center=center, shifts=shifts), images)
+    expected = slow_mosaic(images.double().numpy(), center, shifts, slow_filter)
     if images.dtype == torch.uint8:
         # Rounded to the nearest integer; float32 may decide a half either way.
         np.testing.assert_allclose(result, expected, rtol=0, atol=0.5 + 1e-4)
@@ -76,9 +76,9 @@ def test_bilinear_agrees_with_a_loop_over_pixels(case):
 @pytest.mark.parametrize("n", [2, 3, 7, 32])
 @pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
 def test_mean_pixel_is_the_label_weighted_mean_of_the_labels(n, interpolation):
-    images, labels, centre, shifts = constant_images(n, size=(6, 11)), np.arange(n), (2, 7), (0, 1, n - 1, n // 2)
-    mixed = mosaic(images, centre=centre, shifts=shifts, interpolation=interpolation)
-    weights = mosaic_weights(centre, size=(6, 11))
+    images, labels, center, shifts = constant_images(n, size=(6, 11)), np.arange(n), (2, 7), (0, 1, n - 1, n // 2)
+    mixed = mosaic(images, center=center, shifts=shifts, interpolation=interpolation)
+    weights = mosaic_weights(center, size=(6, 11))
     expected = sum(weight * np.roll(labels, -shift) for weight, shift in zip(weights, shifts, strict=True))
     np.testing.assert_allclose(mixed.mean(dim=(1, 2, 3)), expected, rtol=1e-12)
     assert not np.allclose(expected, labels)
@@ -92,7 +92,7 @@ def test_shows_each_partner_whole():
     images = torch.zeros(4, 1, 8, 12, dtype=torch.float64)
     for i, corner in enumerate([(0, 0), (0, -1), (-1, 0), (-1, -1)]):
         images[i, 0][corner] = 1.0
-    mixed = mosaic(images, centre=(4, 6), shifts=(0, 1, 2, 3))
+    mixed = mosaic(images, center=(4, 6), shifts=(0, 1, 2, 3))
     for corner in [(0, 0), (0, -1), (-1, 0), (-1, -1)]:
         assert mixed[0, 0][corner] > 0.1
     assert mixed[0, 0, 2:6].sum() == 0
@@ -100,13 +100,13 @@ def test_shows_each_partner_whole():
 
 def test_empty_batch():
     images = torch.zeros(0, 3, 4, 5)
-    assert mosaic(images, centre=(2, 2), shifts=(0, 0, 0, 0)).shape == images.shape
+    assert mosaic(images, center=(2, 2), shifts=(0, 0, 0, 0)).shape == images.shape
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
 def test_refuses_to_interpolate_labels(dtype):
-    with pytest.raises(TypeError, match=f"floating-point or uint8 images for 'bilinear', but got {dtype}"):
-        mosaic(torch.zeros(2, 4, 5, dtype=dtype), centre=(2, 2), shifts=(0, 1, 0, 1))
+    with pytest.raises(TypeError, match=f"uint8 images for interpolation='bilinear', but got {dtype}"):
+        mosaic(torch.zeros(2, 4, 5, dtype=dtype), center=(2, 2), shifts=(0, 1, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -114,22 +114,22 @@ def test_refuses_to_interpolate_labels(dtype):
     [
         ({"shifts": (0, 1, 0)}, "mosaic needs four shifts, but got 3"),
         ({"interpolation": "bicubic"}, "mosaic needs interpolation to be one of .* but got 'bicubic'"),
-        ({"centre": (5, 4)}, r"size \(4, 5\) must lie in it, but got \(5, 4\)"),
+        ({"center": (5, 4)}, r"mosaic needs the quadrants to meet inside the image of size \(4, 5\), but got \(5, 4\)"),
     ],
 )
 def test_refuses_bad_parameters(parameters, message):
     with pytest.raises(ValueError, match=message):
-        mosaic(torch.zeros(2, 3, 4, 5), **({"centre": (2, 2), "shifts": (0, 1, 0, 1)} | parameters))
+        mosaic(torch.zeros(2, 3, 4, 5), **({"center": (2, 2), "shifts": (0, 1, 0, 1)} | parameters))
 
 
 def test_refuses_an_interpolation_of_another_type():
     with pytest.raises(TypeError, match="interpolation to be one of 'bilinear', 'nearest', but got None"):
-        mosaic(torch.zeros(2, 3, 4, 5), centre=(2, 2), shifts=(0, 1, 0, 1), interpolation=None)
+        mosaic(torch.zeros(2, 3, 4, 5), center=(2, 2), shifts=(0, 1, 0, 1), interpolation=None)
 
 
 def test_refuses_images_without_height_and_width():
     with pytest.raises(ValueError, match=r"mosaic needs images of shape .* but got shape \(2, 3\)"):
-        mosaic(torch.zeros(2, 3), centre=(0, 0), shifts=(0, 0, 0, 0))
+        mosaic(torch.zeros(2, 3), center=(0, 0), shifts=(0, 0, 0, 0))
 
 
 BOXES = torch.tensor([[0.0, 0.0, 20.0, 10.0], [4.0, 2.0, 10.0, 8.0], [19.0, 9.0, 20.0, 10.0]])
@@ -138,7 +138,7 @@ BOXES = torch.tensor([[0.0, 0.0, 20.0, 10.0], [4.0, 2.0, 10.0, 8.0], [19.0, 9.0,
 @pytest.mark.parametrize("quadrant", [0, 1, 2, 3])
 @pytest.mark.parametrize("min_box_size", [0.0, 1.0, 2.0, 4.0])
 def test_boxes_are_scaled_and_shifted_with_their_image(quadrant, min_box_size):
-    moved, kept = mosaic_boxes(BOXES, quadrant=quadrant, centre=(4, 15), size=(10, 20), min_box_size=min_box_size)
+    moved, kept = mosaic_boxes(BOXES, quadrant=quadrant, center=(4, 15), size=(10, 20), min_box_size=min_box_size)
     top, height = (0, 4) if quadrant < 2 else (4, 6)
     left, width = (0, 15) if quadrant % 2 == 0 else (15, 5)
     expected, expected_kept = [], []
@@ -155,8 +155,8 @@ def test_boxes_are_scaled_and_shifted_with_their_image(quadrant, min_box_size):
 def test_boxes_follow_the_pixels():
     images = torch.zeros(2, 1, 12, 20, dtype=torch.float64)
     images[1, 0, 4:8, 8:16] = 1.0
-    mixed = mosaic(images, centre=(6, 5), shifts=(0, 1, 0, 0), interpolation="nearest")
-    boxes, _ = mosaic_boxes(torch.tensor([[8.0, 4.0, 16.0, 8.0]]), quadrant=1, centre=(6, 5), size=(12, 20))
+    mixed = mosaic(images, center=(6, 5), shifts=(0, 1, 0, 0), interpolation="nearest")
+    boxes, _ = mosaic_boxes(torch.tensor([[8.0, 4.0, 16.0, 8.0]]), quadrant=1, center=(6, 5), size=(12, 20))
     left, top, right, bottom = boxes[0].tolist()
     inside = mixed[0, 0, round(top) : round(bottom), round(left) : round(right)]
     assert inside.all()
@@ -164,17 +164,17 @@ def test_boxes_follow_the_pixels():
 
 
 def test_no_box_at_all_is_legal():
-    moved, kept = mosaic_boxes(torch.zeros(0, 4), quadrant=3, centre=(4, 15), size=(10, 20))
+    moved, kept = mosaic_boxes(torch.zeros(0, 4), quadrant=3, center=(4, 15), size=(10, 20))
     assert (moved.shape, kept.shape) == ((0, 4), (0,))
 
 
 def test_boxes_in_an_empty_quadrant_are_dropped():
-    assert not mosaic_boxes(BOXES, quadrant=0, centre=(0, 15), size=(10, 20))[1].any()
+    assert not mosaic_boxes(BOXES, quadrant=0, center=(0, 15), size=(10, 20))[1].any()
 
 
 def test_refuses_boxes_of_integers():
     with pytest.raises(TypeError, match=r"mosaic_boxes needs floating-point boxes, but got torch\.int64"):
-        mosaic_boxes(BOXES.long(), quadrant=0, centre=(4, 15), size=(10, 20))
+        mosaic_boxes(BOXES.long(), quadrant=0, center=(4, 15), size=(10, 20))
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,17 @@ def test_refuses_boxes_of_integers():
     [
         (BOXES[0], 0, r"boxes of shape \(M, 4\), but got shape \(4,\)"),
         (BOXES[:, :3], 0, r"boxes of shape \(M, 4\), but got shape \(3, 3\)"),
-        (BOXES, 4, "quadrant 0, 1, 2 or 3, but got 4"),
-        (BOXES, -1, "quadrant 0, 1, 2 or 3, but got -1"),
+        (BOXES, 4, "quadrant to be 0, 1, 2 or 3, but got 4"),
+        (BOXES, -1, "quadrant to be 0, 1, 2 or 3, but got -1"),
     ],
 )
 def test_refuses_bad_boxes_and_quadrants(boxes, quadrant, message):
     with pytest.raises(ValueError, match=message):
-        mosaic_boxes(boxes, quadrant=quadrant, centre=(4, 15), size=(10, 20))
+        mosaic_boxes(boxes, quadrant=quadrant, center=(4, 15), size=(10, 20))
 
 
 def test_memory_traffic():
     images = torch.empty(128, 3, 224, 224, device="meta")
     # Each of four reductions reads the whole batch; what they make is written, read and written again.
-    moved = traffic_of(lambda: mosaic(images, centre=(100, 30), shifts=(0, 5, 9, 100)))
+    moved = traffic_of(lambda: mosaic(images, center=(100, 30), shifts=(0, 5, 9, 100)))
     assert moved <= 7.1 * images.nbytes

@@ -139,11 +139,11 @@ def test_defaults_are_those_documented():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"scale": (-0.1, 0.4)}, r"scale in \[0, 1\] and in order, but got \(-0.1, 0.4\)"),
-        ({"scale": (0.4, 0.2)}, "scale in"),
-        ({"scale": (0.4, 1.2)}, "scale in"),
-        ({"ratio": (0.0, 1.0)}, r"positive ratio in order, but got \(0.0, 1.0\)"),
-        ({"ratio": (2.0, 1.0)}, "positive ratio in order"),
+        ({"scale": (-0.1, 0.4)}, r"scale to be two increasing numbers in \[0, 1\], but got \(-0.1, 0.4\)"),
+        ({"scale": (0.4, 0.2)}, "scale to be two increasing"),
+        ({"scale": (0.4, 1.2)}, "scale to be two increasing"),
+        ({"ratio": (0.0, 1.0)}, r"ratio to be two increasing numbers above 0, but got \(0.0, 1.0\)"),
+        ({"ratio": (2.0, 1.0)}, "ratio to be two increasing numbers above 0"),
         ({"ratio_sampling": "linear"}, "ratio_sampling to be one of 'log', 'uniform', but got 'linear'"),
         ({"attempts": 0}, "attempts to be at least 1, but got 0"),
     ],

@@ -80,7 +80,9 @@ def test_refuses_images_without_height_and_width():
 
 
 def test_refuses_a_boundary_outside_the_image():
-    with pytest.raises(ValueError, match=r"size \(4, 5\) must lie in it, but got \(5, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"needs the quadrants to meet inside the image of size \(4, 5\), but got \(5, 4\)"
+    ):
         ricap(make_images((2, 1, 4, 5)), boundary=(5, 4), offsets=[(0, 0)] * 4, shifts=[0] * 4)
 
 

@@ -60,17 +60,17 @@ def test_a_block_begins_as_its_shortcut():
 
 
 def test_a_net_without_blocks_is_refused():
-    with pytest.raises(ValueError, match="needs residual blocks with bn2 and a shortcut, but VGG has none"):
+    with pytest.raises(ValueError, match="needs residual blocks with bn2 and a shortcut, but got VGG without one"):
         zero_gamma(vgg11(init_weights=False))
 
 
 def test_what_is_no_module_is_refused():
-    with pytest.raises(TypeError, match="zero_gamma needs a module, but got list"):
+    with pytest.raises(TypeError, match=r"zero_gamma needs module to be an nn.Module, but got list"):
         zero_gamma([PlainBlock()])
 
 
 def test_a_block_without_a_scale_is_refused_before_anything_changes():
     net = nn.Sequential(PlainBlock(), PlainBlock(affine=False))
-    with pytest.raises(ValueError, match="needs a scale in each block's last normalisation, but '1' has none"):
+    with pytest.raises(ValueError, match="needs a scale in each block's last normalisation, but got none in '1'"):
         zero_gamma(net)
     assert zeroed(net) == []

@@ -254,7 +254,7 @@ def test_without_matplotlib_fit_says_so_at_once(make_trainer, monkeypatch):
     [
         ({"every_n_epochs": 0}, ValueError, "BatchPreview needs every_n_epochs to be at least 1, but got 0"),
         ({"max_images": 0}, ValueError, "BatchPreview needs max_images to be at least 1, but got 0"),
-        ({"mean": 0.5}, ValueError, "BatchPreview needs mean and std both or neither"),
+        ({"mean": 0.5}, ValueError, "BatchPreview needs mean and std to be given together"),
         ({"class_names": 3}, TypeError, "BatchPreview needs class_names to be a list of names"),
         ({"directory": 3}, TypeError, "BatchPreview needs directory to be a path, but got 3"),
     ],

@@ -295,19 +295,19 @@ def test_pyplot_is_left_alone():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"callbacks": Mixup()}, TypeError, "preview needs a list of callbacks, but got <"),
-        ({"callbacks": [Mixup]}, TypeError, "preview needs a list of callbacks"),
+        ({"callbacks": Mixup()}, TypeError, "preview needs callbacks to be a list of callbacks, but got <"),
+        ({"callbacks": [Mixup]}, TypeError, "preview needs callbacks to be a list"),
         ({"rng": -1}, ValueError, "preview needs rng to be at least 0, but got -1"),
         ({"rng": "0"}, TypeError, "preview needs rng to be an integer"),
         ({"max_images": 0}, ValueError, "preview needs max_images to be at least 1, but got 0"),
-        ({"mean": 0.5}, ValueError, "preview needs mean and std both or neither, but got mean=0.5 and std=None"),
-        ({"std": 0.5}, ValueError, "preview needs mean and std both or neither"),
+        ({"mean": 0.5}, ValueError, "preview needs mean and std to be given together, but got mean=0.5 and std=None"),
+        ({"std": 0.5}, ValueError, "preview needs mean and std to be given together"),
         ({"mean": "a", "std": 1}, TypeError, "preview needs mean to be a number, but got 'a'"),
         ({"mean": 0, "std": [1, 0, 1]}, ValueError, "preview needs std to be above 0, but got 0"),
         (
             {"mean": [0, 0], "std": 1},
             ValueError,
-            r"needs mean to be a number or one a channel, but got 2 for float32\[3",
+            r"needs mean to be a number or one per channel, but got 2 for float32\[3",
         ),
         ({"class_names": "cat"}, TypeError, "preview needs class_names to be a list of names or a mapping"),
         (

@@ -56,7 +56,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     # Copies, for telling them the run's length changes them.
     tricks = [copy.copy(callback) for callback in callbacks if isinstance(callback, LRTrick)]
     for trick in tricks:
-        trick.early_end = None
+        trick.load_state({})
     total = steps_per_epoch * epochs
     prepare(tricks, RunLength(steps_per_epoch, total))
 

@@ -207,8 +207,8 @@ class LRDriver:
                 names = " and ".join(type(trick).__name__ for trick in self.tricks)
                 rank_zero_warn(
                     f"The learning rate jumps where the run resumes: step {step.count} now uses {lr * now:g}, but the "
-                    f"run that wrote the checkpoint would have used {lr * planned:g}, for {names} had another "
-                    "length or other arguments there; give total_steps= (and a warm-up steps=) to keep a length"
+                    f"run so far would have used {lr * planned:g}, for {names} had another length or other arguments "
+                    "there; give total_steps= (and a warm-up steps=) to keep a length"
                 )
                 return
 

@@ -15,6 +15,7 @@ EPOCHS, BATCHES = 3, 4
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.* stand in one callback list"),
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),
+    pytest.mark.filterwarnings("ignore:The learning rate jumps where the run resumes"),  # a longer second fit
 ]
 
 
@@ -159,7 +160,6 @@ def test_a_trainer_without_a_run_saves_nothing_of_another_run(use, copied, make_
     assert entry_of(other, tmp_path) is None
 
 
-@pytest.mark.filterwarnings("ignore:The learning rate jumps where the run resumes")  # the second fit is longer
 @pytest.mark.parametrize("second", [(0, 1), (1,), (0,)], ids=["both", "the second", "the first"])
 def test_each_trainer_saves_its_own_run_and_goes_on_with_it(second, make_trainer, tmp_path):
     tricks = [Mixup(), CutMix(), Crossed(epochs=1), CosineDecay()]

@@ -1,6 +1,6 @@
 """ConstantWarmup: a constant lower learning rate to begin with."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -17,7 +17,7 @@ class ConstantWarmup(Warmup):
     The formula is that of :func:`~lightning_tricks.functional.constant_warmup`. With ``monitor`` the warm-up ends as
     soon as the logged metric has passed the threshold, at the latest at its length: the metric is looked up before each
     batch, and the next optimizer step is the first at the full rate. Decays begin there. Rank 0 decides for all ranks.
-    The end is in the checkpoint.
+    A metric that is first seen after an epoch or a validation is looked up there only. The end is in the checkpoint.
 
     Args:
         factor: the factor during the warm-up, above 0.
@@ -68,7 +68,14 @@ class ConstantWarmup(Warmup):
         self.monitor = monitor
         self.threshold = threshold
         self.mode: Mode = check_choice("ConstantWarmup", "mode", mode, get_args(Mode))
+        self.early_end: int | None = None
+        """The optimizer step at which the metric has ended the warm-up."""
+        self._earlier_metric: float | None = None
         self._first_epoch = 0
+        self._looked_at: tuple[int, int] | None = None
+        self._is_news = True
+        self._comes_in_steps = True
+        self._was_seen = False
 
     @property
     def warmup_steps(self) -> int:
@@ -79,6 +86,15 @@ class ConstantWarmup(Warmup):
         """Returns what the learning rate is multiplied by at an optimizer step, from 0."""
         return self._schedule(constant_warmup, warmup_steps=self.warmup_steps, factor=self.warmup_factor)(step)
 
+    def state(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Returns the end, and the metric as it is now."""
+        return {"early_ends": self.early_end, "metrics": self._metric(trainer)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over the end, and the metric until it is logged again."""
+        self.early_end = state.get("early_ends")
+        self._earlier_metric = state.get("metrics")
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuses to end for several optimizers, which count apart, at one metric."""
         if self.monitor is not None and len(trainer.optimizers) > 1:
@@ -87,27 +103,46 @@ class ConstantWarmup(Warmup):
                 f"but there are {len(trainer.optimizers)}; leave monitor out"
             )
         self._first_epoch = trainer.current_epoch
+        self._looked_at = None
+        self._is_news = self._comes_in_steps = True
+        self._was_seen = False
         super().on_train_start(trainer, pl_module)
 
-    def metric(self, trainer: pl.Trainer) -> float | None:
-        """Returns the monitored metric; a resumed run has none at first but the one before it was stopped."""
-        value = None if self.monitor is None else trainer.callback_metrics.get(self.monitor)
-        return self.earlier_metric if value is None else float(value)
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks at the metric again."""
+        self._is_news = True
 
     def before_step(self, trainer: pl.Trainer, count: int) -> None:
         """Ends the warm-up if the metric has crossed the threshold."""
         if self.monitor is None or self.threshold is None or count >= self.warmup_steps:
             return
-        value = self.metric(trainer)
+        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.total_batch_idx
+        if self._looked_at is None or self._looked_at[0] != epoch:
+            self._is_news = True
+            batch += 1  # the start of an epoch and that of its first batch are one look
+        elif batch <= self._looked_at[1]:
+            return
+        self._looked_at = (epoch, batch)
+        if not self._is_news and not self._comes_in_steps:
+            return
+        value = self._metric(trainer)
         has_crossed = False
         if value is not None:
             # A 0.2 that is logged becomes the nearest float32: what equals the threshold then has not crossed it.
             logged, threshold = np.float32(value), np.float32(self.threshold)
             has_crossed = bool(logged > threshold if self.mode == "max" else logged < threshold)
         every = trainer.check_val_every_n_epoch
-        is_late = every is not None and trainer.current_epoch >= self._first_epoch + every
-        # All ranks do what rank 0 sees: a metric that is not synchronised would end the warm-up at different steps.
-        has_crossed, is_missing = trainer.strategy.broadcast((has_crossed, is_late and value is None))
+        is_missing = value is None and every is not None and trainer.current_epoch >= self._first_epoch + every
+        # A metric that is first seen after an epoch or a validation is one of those, and is looked at there only.
+        if self.monitor in trainer.callback_metrics and not self._was_seen:
+            self._was_seen = True
+            self._comes_in_steps = not self._is_news
+        # All ranks do what rank 0 sees, its times to look included: a metric that is not synchronised would end the
+        # warm-up at different steps, and one that rank 0 alone logs would leave it alone in a broadcast.
+        has_crossed, is_missing, self._comes_in_steps = trainer.strategy.broadcast(
+            (has_crossed, is_missing, self._comes_in_steps)
+        )
+        self._is_news = False
         if is_missing:
             raise MisconfigurationException(
                 f"ConstantWarmup(monitor={self.monitor!r}) waits for a metric that was not logged in a whole epoch; "
@@ -115,3 +150,8 @@ class ConstantWarmup(Warmup):
             )
         if has_crossed:
             self.early_end = count
+
+    def _metric(self, trainer: pl.Trainer) -> float | None:
+        """The monitored metric; a resumed run has none at first but the one before it was stopped."""
+        value = None if self.monitor is None else trainer.callback_metrics.get(self.monitor)
+        return self._earlier_metric if value is None else float(value)

@@ -3,9 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.engine.own_schedulers import decaying_schedulers
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.lr import Schedule
 
@@ -19,6 +22,15 @@ class Decay(LRTrick):
         if len(decays) > 1:
             raise MisconfigurationException(
                 f"A run has one decay of the learning rate, but got {' and '.join(decays)}: leave only one of them"
+            )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says so where the module's own scheduler decays the learning rate too."""
+        super().on_train_start(trainer, pl_module)
+        if schedulers := decaying_schedulers(trainer):
+            rank_zero_info(
+                f"Two decays multiply: {type(self).__name__} and the module's own {' and '.join(schedulers)}; leave "
+                "one of them out unless both are meant"
             )
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
 from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.engine.lightnings_own import callbacks_of_kind
 from lightning_tricks.functional.lr import ScalingRule, Schedule, linear_scaling
 
 
@@ -82,8 +82,8 @@ class LinearScaling(LRTrick):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finds the batch size, and says what follows from it."""
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, GradientAccumulationScheduler) and callback.going_to_accumulate_grad_batches():
+        for callback in callbacks_of_kind(trainer, "GradientAccumulationScheduler"):
+            if callback.going_to_accumulate_grad_batches():
                 raise MisconfigurationException(
                     "LinearScaling needs a batch of one size, but GradientAccumulationScheduler changes it during the "
                     "run; use Trainer(accumulate_grad_batches=) instead"

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import lightning.pytorch as pl
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from torch.optim import Optimizer
 
 from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
 from lightning_tricks.engine.lr_run import LRDriver
@@ -30,7 +31,14 @@ class LRTrick(Callback, ABC):
 
     Steps are counted for each optimizer, from 0. One that a gradient scaler skips does not count; a fused optimizer
     skips on the device, unseen, and so counts it. The counts are in the checkpoint. A run that resumes from a
-    checkpoint without them starts at its global step; at global step 0 the count starts anew.
+    checkpoint without them starts at its global step.
+
+    Lengths in epochs, and the length of the run, are counted from the batches of an epoch. An optimizer that has made
+    another number of steps in the first epoch, by more than a tenth, is an error that asks for lengths in steps. Steps
+    that Lightning's gradient scaler skips are no such difference.
+
+    A wrapper of another optimizer, such as Lookahead or SAM, is scaled as a whole; it must share the parameter groups
+    of the optimizer inside.
 
     Example:
         >>> import lightning.pytorch as pl
@@ -39,12 +47,6 @@ class LRTrick(Callback, ABC):
         ...         return 0.5
         >>> trainer = pl.Trainer(callbacks=[Halved()], logger=False)
     """
-
-    early_end: int | None = None
-    """The optimizer step at which a trick has ended before its time; it is in the checkpoint."""
-
-    earlier_metric: float | None = None
-    """What :meth:`metric` gave when the checkpoint was written from which the run goes on."""
 
     total_steps: int | None = None
     """The optimizer steps of the whole run, where the trick has been told."""
@@ -113,13 +115,20 @@ class LRTrick(Callback, ABC):
             count: the steps that the first optimizer has made.
         """
 
-    def metric(self, trainer: pl.Trainer) -> float | None:
-        """Returns the logged metric that this trick waits for, if there is one; a checkpoint takes it along.
+    def state(self, trainer: pl.Trainer) -> dict[str, Any]:
+        """Returns what a resumed run needs to know of this trick, in plain types; a checkpoint takes it along.
 
         Args:
             trainer: the run's trainer.
         """
-        return None
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over what :meth:`state` gave.
+
+        Args:
+            state: that, or an empty mapping where there is none.
+        """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives all learning-rate tricks of the fit a common driver."""
@@ -140,28 +149,40 @@ class LRTrick(Callback, ABC):
             trick._driver = driver
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hooks the optimizers."""
+        """Reads the run's length."""
         if self._led is not None:
             self._led.start(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hooks the optimizers where they have been made anew."""
+        """Hooks the optimizers where they are new."""
         if self._led is not None:
             self._led.refresh(trainer)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Hooks the optimizers where they have been made anew."""
+        """Hooks the optimizers where they are new."""
         if self._led is not None:
             self._led.refresh(trainer)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Counts the steps that Lightning asks for in the first epoch."""
+        if self._led is not None:
+            self._led.step_asked(trainer, optimizer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Makes sure that a manual optimisation steps as often as supposed."""
+        """Counts the batches of the first epoch."""
         if self._led is not None:
-            self._led.check_batch(trainer)
+            self._led.batch_ended(trainer, batch_idx)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Makes sure, after the first epoch, that the optimizers step as often as supposed."""
+        if self._led is not None:
+            self._led.epoch_ended()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Makes every learning rate nominal and removes the hooks."""

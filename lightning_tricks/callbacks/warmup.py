@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import lightning.pytorch as pl
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
+from lightning_tricks.engine.own_schedulers import warming_schedulers
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
 
@@ -51,3 +54,12 @@ class Warmup(LRTrick):
         """Turns the length into optimizer steps."""
         if self.epochs is not None:
             self._length_in_steps = length.steps(type(self).__name__, self.epochs)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warns where the module's own scheduler begins with a warm-up too."""
+        super().on_train_start(trainer, pl_module)
+        if trainer.global_step == 0 and self.warmup_steps and (schedulers := warming_schedulers(trainer)):
+            rank_zero_warn(
+                f"Two warm-ups multiply: {type(self).__name__} and the module's own {' and '.join(schedulers)}, which "
+                "begins below the learning rate that it rises to; leave one of them out"
+            )

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LearningRateMonitor
+
+from lightning_tricks.engine.lightnings_own import is_kind
 
 
 class _Curtain(Callback):
@@ -26,7 +27,7 @@ def surround_monitors(
     """Returns the callbacks with every LearningRateMonitor between a ``show`` and a ``hide``."""
     surrounded: list[Callback] = []
     for callback in callbacks:
-        if isinstance(callback, LearningRateMonitor):
+        if is_kind(callback, "LearningRateMonitor"):
             surrounded += [_Curtain(show), callback, _Curtain(hide)]
         else:
             surrounded.append(callback)

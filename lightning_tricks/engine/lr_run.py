@@ -1,27 +1,40 @@
 """What all learning-rate tricks of one fit share: the hooked optimizers, the count of their steps, the product."""
 
-from __future__ import annotations
-
+import copy
 import math
 import weakref
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch.optim import Optimizer
 
+from lightning_tricks.engine.first_epoch import FirstEpoch
 from lightning_tricks.engine.lr_monitor import bare_monitors, surround_monitors
 from lightning_tricks.engine.run_length import RunLength, run_length
 from lightning_tricks.engine.scaled_step import ScaledStep
 
-if TYPE_CHECKING:
-    from lightning_tricks.callbacks.lr_trick import LRTrick
+
+class Factor(Protocol):
+    """What the driver needs of a trick."""
+
+    total_steps: int | None
+
+    @property
+    def warmup_steps(self) -> int: ...  # noqa: D102
+
+    def factor(self, step: int) -> float: ...  # noqa: D102
+    def resolve(self, length: RunLength, tricks: Sequence[Any]) -> None: ...  # noqa: D102
+    def check_beside(self, tricks: Sequence[Any]) -> None: ...  # noqa: D102
+    def before_step(self, trainer: pl.Trainer, count: int) -> None: ...  # noqa: D102
+    def state(self, trainer: pl.Trainer) -> dict[str, Any]: ...  # noqa: D102
+    def load_state(self, state: dict[str, Any]) -> None: ...  # noqa: D102
 
 
-def prepare(tricks: Sequence[LRTrick], length: RunLength) -> None:
+def prepare(tricks: Sequence[Factor], length: RunLength) -> None:
     """Checks that the tricks go together and tells each how long the run is."""
     for trick in tricks:
         trick.check_beside(tricks)
@@ -29,7 +42,7 @@ def prepare(tricks: Sequence[LRTrick], length: RunLength) -> None:
         trick.resolve(length, tricks)
 
 
-def product(tricks: Sequence[LRTrick], step: int) -> float:
+def product(tricks: Sequence[Factor], step: int) -> float:
     """Returns what the learning rate is multiplied by at an optimizer step."""
     return math.prod(trick.factor(step) for trick in tricks)
 
@@ -42,7 +55,7 @@ class LRDriver:
         tricks: the learning-rate tricks among its callbacks; the first one calls this driver.
     """
 
-    def __init__(self, trainer: Any, tricks: Sequence[LRTrick]) -> None:
+    def __init__(self, trainer: Any, tricks: Sequence[Factor]) -> None:
         for trick in tricks:
             trick.check_beside(tricks)
         self.tricks = tricks
@@ -51,11 +64,10 @@ class LRDriver:
         self._counts: list[int] | None = None
         self._last_state: dict[str, Any] | None = None
         self._steps: list[ScaledStep] = []
-        self._checks_batches = False
-        self._checked_epoch = -1
-        self._seen_counts: list[int] = []
-        self._seen_global_step = 0
-        self._seen_scales: list[float] = []
+        self._planned: list[float] = []
+        self._was_hooked = False
+        self._first_epoch: FirstEpoch | None = None
+        self._counting_batches: list[str] = []
 
     @property
     def counts(self) -> list[int] | None:
@@ -68,20 +80,23 @@ class LRDriver:
             return self._last_state
         if self.counts is None:
             return None
-        return {
-            "steps": self.counts,
-            "early_ends": {key: trick.early_end for key, trick in self._keys()},
-            "metrics": {key: trick.metric(trainer) for key, trick in self._keys()},
-        }
+        factors = [product(self.tricks, count) for count in self.counts] if self._was_hooked else self._planned
+        state: dict[str, Any] = {"steps": self.counts, "factors": factors}
+        for key, trick in self._keys():
+            for name, value in trick.state(trainer).items():
+                state.setdefault(name, {})[key] = value
+        return state
 
     def load(self, state: dict[str, Any] | None) -> None:
         """Takes over what :meth:`state` gave; None is a start from nothing."""
         self._counts = None if state is None else list(state["steps"])
+        self._planned = [] if state is None else state.get("factors", [])
+        self._first_epoch = None
         for step, count in zip(self._steps, self._counts or (), strict=False):
             step.count = count
         for key, trick in self._keys():
-            trick.early_end = None if state is None else state["early_ends"].get(key)
-            trick.earlier_metric = None if state is None else state["metrics"].get(key)
+            kept = {name: values for name, values in (state or {}).items() if isinstance(values, dict)}
+            trick.load_state({name: values[key] for name, values in kept.items() if key in values})
 
     def is_of(self, trainer: pl.Trainer) -> bool:
         """Whether the run was this Trainer's, also after it has stopped."""
@@ -97,67 +112,52 @@ class LRDriver:
             raise MisconfigurationException(
                 "The learning-rate tricks need an optimizer, but configure_optimizers gave none"
             )
-        length = run_length(trainer)
+        length = run_length(trainer, trainer.num_training_batches)
         prepare(self.tricks, length)
         self._warn_of_a_short_run(length)
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
-        self._checked_epoch = trainer.current_epoch
-        automatic = trainer.lightning_module.automatic_optimization
-        self._checks_batches = not automatic and length.batches_were_counted
+        self._counting_batches = self._names_of_those_counting_batches(trainer)
+        self._first_epoch = FirstEpoch(self._counts)
         self.trainer.callbacks = surround_monitors(self.trainer.callbacks, show=self._show, hide=self._hide)
-        self.refresh(trainer)
 
     def refresh(self, trainer: pl.Trainer) -> None:
-        """Hooks the optimizers where they have been made anew, and clears up after a step that raised."""
+        """Hooks the optimizers where they are new, and clears up after a step that raised."""
         if [step.optimizer for step in self._steps] == trainer.optimizers:
             for step in self._steps:
                 step.abandon()
         else:
-            counts = self.counts or []
-            for step in self._steps:
-                step.detach()
-            self._steps = [
-                ScaledStep(
-                    optimizer,
-                    count=counts[index] if index < len(counts) else 0,
-                    factor=partial(product, self.tricks),
-                    is_active=self.is_active,
-                )
-                for index, optimizer in enumerate(trainer.optimizers)
-            ]
-        if self._checks_batches:
-            self._seen_counts = self.counts or []
-            self._seen_global_step = trainer.global_step
-            self._seen_scales = _scales(trainer.lightning_module)
+            self._hook(trainer)
         for trick in self.tricks:
             trick.before_step(trainer, self._steps[0].count)
 
-    def check_batch(self, trainer: pl.Trainer) -> None:
-        """Makes sure, during its first epoch, that a manual optimisation steps as often as the length supposes."""
-        if not self._checks_batches or trainer.current_epoch != self._checked_epoch:
-            return
-        made = [step.count - seen for step, seen in zip(self._steps, self._seen_counts, strict=True)]
-        # A step that Lightning's gradient scaler skips is called, and so in the global step, but not made; what one of
-        # the module's own skips is not even called, but makes its scale smaller.
-        called = trainer.global_step - self._seen_global_step == len(made)
-        scales = zip(_scales(trainer.lightning_module), self._seen_scales, strict=False)
-        only_skipped = max(made) <= 1 and (called or any(now < before for now, before in scales))
-        if any(count != 1 for count in made) and not only_skipped:
-            raise MisconfigurationException(
-                f"The learning-rate tricks took each optimizer to make one step a batch, but under this manual "
-                f"optimisation they made {made}; give steps= and total_steps= instead of epochs"
-            )
+    def step_asked(self, trainer: pl.Trainer, optimizer: Optimizer) -> None:
+        """Notes that Lightning is about to step an optimizer, which a gradient scaler may still prevent."""
+        if self._first_epoch is not None:
+            self._first_epoch.before_step(trainer, optimizer)
+
+    def batch_ended(self, trainer: pl.Trainer, batch_idx: int) -> None:
+        """Notes a batch of the first epoch."""
+        if self._first_epoch is not None:
+            self._first_epoch.batch_ended(trainer, batch_idx)
+
+    def epoch_ended(self) -> None:
+        """Checks, after the first epoch, that the optimizers step as often as the length supposes."""
+        if self._first_epoch is not None and self._first_epoch.suggested:
+            names = [type(trick).__name__ for trick in self.tricks]
+            self._first_epoch.check(self.counts or [], names, self._counting_batches)
+            self._first_epoch = None
 
     def stop(self) -> None:
         """Makes every learning rate nominal and leaves nothing behind."""
         self._counts = self.counts
+        self._first_epoch = None
         for step in self._steps:
             step.detach()
         self._steps = []
         if self.trainer is not None:
-            self._last_state = self.state(self.trainer)
             self.trainer.callbacks = bare_monitors(self.trainer.callbacks)
+            self._last_state = self.state(self.trainer)
             self.trainer = None
 
     def _show(self) -> None:
@@ -170,7 +170,22 @@ class LRDriver:
         for step in self._steps:
             step.hide()
 
-    def _keys(self) -> list[tuple[str, LRTrick]]:
+    def _hook(self, trainer: pl.Trainer) -> None:
+        counts = self.counts or []
+        for step in self._steps:
+            step.detach()
+        self._steps = []
+        for index, optimizer in enumerate(trainer.optimizers):
+            count = counts[index] if index < len(counts) else 0
+            # One at a time: should one be refused, those before it are known to be detached.
+            self._steps.append(
+                ScaledStep(optimizer, count=count, factor=partial(product, self.tricks), is_active=self.is_active)
+            )
+        if not self._was_hooked:
+            self._was_hooked = True
+            self._warn_of_a_jump()
+
+    def _keys(self) -> list[tuple[str, Factor]]:
         names = [type(trick).__name__ for trick in self.tricks]
         return [(f"{name} {names[:index].count(name)}", self.tricks[index]) for index, name in enumerate(names)]
 
@@ -184,6 +199,30 @@ class LRDriver:
                 "it ends before the warm-up does"
             )
 
+    def _warn_of_a_jump(self) -> None:
+        for step, planned in zip(self._steps, self._planned, strict=False):
+            now = product(self.tricks, step.count)
+            if not math.isclose(now, planned, rel_tol=1e-6, abs_tol=1e-9):
+                lr = float(step.optimizer.param_groups[0]["lr"])
+                names = " and ".join(type(trick).__name__ for trick in self.tricks)
+                rank_zero_warn(
+                    f"The learning rate jumps where the run resumes: step {step.count} now uses {lr * now:g}, but the "
+                    f"run so far would have used {lr * planned:g}, for {names} had another length or other arguments "
+                    "there; give total_steps= (and a warm-up steps=) to keep a length"
+                )
+                return
+
+    def _names_of_those_counting_batches(self, trainer: pl.Trainer) -> list[str]:
+        # Those that cannot do without the number of batches; asked of copies, for the answer would change them.
+        unknown = run_length(trainer, math.inf)
+        names = []
+        for trick in self.tricks:
+            try:
+                copy.copy(trick).resolve(unknown, self.tricks)
+            except MisconfigurationException:
+                names.append(type(trick).__name__)
+        return names
+
     @staticmethod
     def _counts_without_record(trainer: pl.Trainer) -> list[int]:
         if len(trainer.optimizers) == 1:
@@ -194,8 +233,3 @@ class LRDriver:
                 f"which of the {len(trainer.optimizers)} optimizers has made how many: they are counted from 0"
             )
         return [0] * len(trainer.optimizers)
-
-
-def _scales(module: pl.LightningModule) -> list[float]:
-    """The scales of the gradient scalers that are attributes of the module."""
-    return [value.get_scale() for value in vars(module).values() if isinstance(value, torch.amp.GradScaler)]

@@ -1,12 +1,16 @@
 """The learning rates of one optimizer, scaled for exactly the arithmetic of its ``step``."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.optim import Optimizer
+
+from lightning_tricks.engine.method_patch import MethodPatch
+from lightning_tricks.engine.wrapped_optimizer import check_groups, optimizers_inside
 
 
 class _Scaled(NamedTuple):
@@ -23,8 +27,11 @@ class ScaledStep:
     the hooks around it. They are scaled already when ``step`` begins, for LBFGS reads its rate before it calls the
     closure. A rate that is not the one we set when the step is over has been set by somebody else: it stays.
 
+    Of a wrapper, the optimizers inside are hooked too, for its user may step them without it, as the two halves of SAM
+    do. A step inside another one is a part of it.
+
     Args:
-        optimizer: the optimizer; its step is hooked at once.
+        optimizer: the optimizer; its step is hooked at once, unless it is refused.
         count: the steps that it has made.
         factor: what the rates are multiplied by at the step of that number.
         is_active: asked at the beginning of each step; where it says no, the step is left alone and not counted.
@@ -37,12 +44,8 @@ class ScaledStep:
             raise MisconfigurationException(
                 f"The learning-rate tricks need a torch.optim.Optimizer, but got {type(optimizer).__name__}"
             )
-        for index, group in enumerate(optimizer.param_groups):
-            if group.get("lr") is None:
-                raise MisconfigurationException(
-                    "The learning-rate tricks need an optimizer with a learning rate, "
-                    f"but parameter group {index} of {type(optimizer).__name__} has none"
-                )
+        inside = optimizers_inside(optimizer)
+        check_groups(optimizer, inside)
         self.optimizer = optimizer
         self.count = count
         self._factor = factor
@@ -51,17 +54,18 @@ class ScaledStep:
         self._depth = 0
         self._scaled: list[_Scaled] = []
         self._shown: list[_Scaled] = []
-        self._handles = (
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-            optimizer.register_state_dict_post_hook(self._write_nominal),
-        )
+        # Of several inside, each steps once when the wrapper does, so that one of them tells the count.
+        self._counted = (optimizer, *inside[:1])
+        self._handles: list[Any] = []
+        for one in (optimizer, *inside):
+            self._hook(one)
 
     def detach(self) -> None:
         """Makes every rate nominal and removes the hooks."""
         self.abandon()
         for handle in self._handles:
             handle.remove()
+        self._handles.clear()
 
     def abandon(self) -> None:
         """Forgets a step that an exception has ended; without one there is nothing to forget."""
@@ -86,6 +90,30 @@ class ScaledStep:
                 group["lr"] = nominal
         self._shown.clear()
 
+    def _hook(self, optimizer: Optimizer) -> None:
+        own = vars(optimizer)
+        if getattr(type(optimizer).step, "hooked", False) and "_optimizer_step_pre_hooks" in own:
+            self._handles += [
+                optimizer.register_step_pre_hook(self._before),
+                optimizer.register_step_post_hook(self._after),
+            ]
+        else:
+            # A wrapper that has not called the constructor of Optimizer: torch runs no hook at its step.
+            patch = MethodPatch(optimizer, "step", partial(self._around, optimizer))
+            if hasattr(patch.original, "_wrapped_by_lr_sched"):
+                vars(patch)["_wrapped_by_lr_sched"] = True  # torch's schedulers warn of a step that lacks it
+            patch.install()
+            self._handles.append(patch)
+        if "_optimizer_state_dict_post_hooks" in own:
+            self._handles.append(optimizer.register_state_dict_post_hook(self._write_nominal))
+
+    def _around(self, optimizer: Optimizer, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        args = (optimizer, *args)
+        args, kwargs = self._before(optimizer, args, kwargs) or (args, kwargs)
+        result = step(*args[1:], **kwargs)
+        self._after(optimizer, args, kwargs)
+        return result
+
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -108,7 +136,7 @@ class ScaledStep:
         self._depth -= 1
         if self._depth == 0:
             self._restore()
-            self.count += 1
+            self.count += any(optimizer is counted for counted in self._counted)
 
     def _at_nominal(self, closure: Callable[..., Any]) -> Callable[..., Any]:
         def closure_at_nominal(*args: Any, **kwargs: Any) -> Any:
@@ -125,7 +153,7 @@ class ScaledStep:
 
         return closure_at_nominal
 
-    # Gradients are switched off for tensors alone: with plain numbers that switch would be the dearest part of a step.
+    # `no_grad` is entered for tensor rates only: for floats it would dominate the cost.
     def _scale(self) -> None:
         factor = self._factor_now
         nominal_tensors: dict[int, Tensor] = {}
@@ -154,5 +182,7 @@ class ScaledStep:
         self._scaled.clear()
 
     def _write_nominal(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
-        for packed, scaled in zip(state_dict["param_groups"], self._scaled or self._shown, strict=False):
-            packed["lr"] = scaled.nominal
+        nominal = {id(scaled.group): scaled.nominal for scaled in self._scaled or self._shown}
+        for packed, group in zip(state_dict["param_groups"], optimizer.param_groups, strict=False):
+            if id(group) in nominal:
+                packed["lr"] = nominal[id(group)]

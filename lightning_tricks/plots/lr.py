@@ -54,7 +54,7 @@ def plot_lr(callbacks: Sequence[Callback], *, lr: float, steps_per_epoch: int, e
     # Copies, since resolving the run's length changes the tricks.
     tricks = [copy.copy(callback) for callback in callbacks if isinstance(callback, LRTrick)]
     for trick in tricks:
-        trick.early_end = None
+        trick.load_state({})
     total = steps_per_epoch * epochs
     prepare(tricks, RunLength(steps_per_epoch, total))
 

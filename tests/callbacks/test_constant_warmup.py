@@ -246,3 +246,41 @@ def test_a_metric_that_is_rounded_when_it_is_logged_has_not_crossed_either(make_
 
     trick = ConstantWarmup(steps=6, monitor="metric", threshold=value, mode=mode)
     assert fit(make_trainer, [trick], Still()) == used_until(6)
+
+
+def broadcasts(make_trainer, module, **kwargs):
+    """How often the ranks would wait for rank 0, and the rates used."""
+    calls = []
+    trick = ConstantWarmup(steps=16, monitor="metric" if isinstance(module, Climbing) else "val", threshold=100.0)
+    trainer = make_trainer(
+        callbacks=[LearningRateMonitor("step"), trick], max_epochs=4, logger=MemoryLogger(), **kwargs
+    )
+    plain = trainer.strategy.broadcast
+
+    def counting(obj, src=0):
+        if isinstance(obj, tuple):
+            calls.append((trainer.current_epoch, trainer.fit_loop.batch_idx))
+        return plain(obj, src)
+
+    trainer.strategy.broadcast = counting
+    trainer.fit(module, loader())
+    assert module.used == used_until(16, 16)
+    return calls
+
+
+def test_a_metric_of_the_steps_is_broadcast_once_a_batch(make_trainer):
+    assert len(broadcasts(make_trainer, Climbing())) == 16
+
+
+def test_a_metric_of_the_epochs_is_broadcast_once_an_epoch_when_it_is_known(make_trainer):
+    module = Climbing()
+    module.on_epoch = True
+    epochs = [epoch for epoch, _ in broadcasts(make_trainer, module)]
+    assert epochs == [0, 0, 0, 0, 1, 2, 3]  # in the first epoch it could still appear at any step
+
+
+def test_a_metric_of_the_validation_is_broadcast_after_each(make_trainer):
+    epochs = [
+        epoch for epoch, _ in broadcasts(make_trainer, Validated(), val_check_interval=0.5, num_sanity_val_steps=0)
+    ]
+    assert epochs == [0, 0, 0, 1, 1, 2, 2, 3, 3]

@@ -9,6 +9,8 @@ from torch.optim import lr_scheduler as schedulers
 from lightning_tricks import CosineDecay, GradualWarmup
 from tests.lr_recording import RecordingModule, RecordingSGD, loader
 
+pytestmark = pytest.mark.filterwarnings("ignore:Two warm-ups multiply")  # the point of these tests is that they do
+
 EPOCHS, BATCHES, WARMUP = 4, 5, 7
 TOTAL = EPOCHS * BATCHES
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers.logger import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import lr_scheduler as schedulers
 
 from lightning_tricks import CosineDecay, GradualWarmup
@@ -102,6 +103,7 @@ def test_a_monitor_that_another_callback_adds(make_trainer):
     assert logger.of("lr-SGD") == pytest.approx(module.used, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Two warm-ups multiply")
 def test_momentum_that_a_scheduler_cycles(make_trainer):
     def configure(module):
         optimizer = RecordingSGD(module.parameters(), lr=0.1, momentum=0.9)
@@ -192,3 +194,45 @@ def test_the_callbacks_are_the_users_own_after_the_fit(make_trainer):
     before = list(trainer.callbacks)
     trainer.fit(RecordingModule(), loader())
     assert trainer.callbacks == before
+
+
+def test_either_package_of_lightning_logs_the_rate_in_use(make_trainer, tmp_path):
+    import pytorch_lightning
+
+    class Module(pytorch_lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.Linear(3, 2)
+
+        def training_step(self, batch, batch_idx):
+            return self.net(batch[0]).square().mean()
+
+        def configure_optimizers(self):
+            return RecordingSGD(self.parameters(), lr=0.1)
+
+    class Subclass(pytorch_lightning.callbacks.LearningRateMonitor):
+        pass
+
+    theirs = [pytorch_lightning.callbacks.LearningRateMonitor("step"), Subclass("step")]
+    ours = LearningRateMonitor("step")
+    fit(make_trainer, RecordingModule(), [GradualWarmup(epochs=1), theirs[0], ours], max_epochs=1)
+    assert theirs[0].lrs["lr-SGD"] == ours.lrs["lr-SGD"] == pytest.approx([0.025, 0.05, 0.075, 0.1], abs=1e-12)
+
+    trainer = pytorch_lightning.Trainer(
+        accelerator="cpu", max_epochs=1, logger=pytorch_lightning.loggers.CSVLogger(tmp_path),
+        default_root_dir=tmp_path,
+        callbacks=[*theirs, GradualWarmup(epochs=1), ours], enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, log_every_n_steps=1,
+    )  # fmt: skip
+    trainer.fit(Module(), loader())
+    for monitor in (*theirs, ours):
+        assert monitor.lrs["lr-SGD"] == pytest.approx([0.025, 0.05, 0.075, 0.1], abs=1e-12)
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.1
+
+
+def test_an_accumulation_scheduler_of_the_other_package_is_seen(make_trainer):
+    import pytorch_lightning
+
+    scheduler = pytorch_lightning.callbacks.GradientAccumulationScheduler({1: 2})
+    with pytest.raises(MisconfigurationException, match="GradientAccumulationScheduler changes it during the run"):
+        fit(make_trainer, RecordingModule(), [CosineDecay(), scheduler])

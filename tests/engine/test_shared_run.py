@@ -15,6 +15,7 @@ EPOCHS, BATCHES = 3, 4
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.* stand in one callback list"),
     pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),
+    pytest.mark.filterwarnings("ignore:The learning rate jumps where the run resumes"),  # a longer second fit
 ]
 
 

@@ -12,11 +12,8 @@ from torchvision.tv_tensors import BoundingBoxes, TVTensor, wrap
 
 from lightning_tricks.engine.fields import describe, is_detection, set_at
 from lightning_tricks.engine.resolution import stride_of
-from lightning_tricks.functional._pairing import partner_slices
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.fallbacks import check_range
-from lightning_tricks.soft_target.prepared import is_array
-from lightning_tricks.soft_target.tensor import is_class_index
 
 if TYPE_CHECKING:
     from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
@@ -107,13 +104,6 @@ class TargetMixer:
         return torch.from_numpy(self.weights.T).to(target.device, non_blocking=True)
 
     def _soft_labels(self, target: Tensor) -> SoftTarget:
-        if target.ndim == 1 and is_class_index(target) and is_array(target):  # the commonest, and at once
-            given = target.numpy()
-            labels = np.empty(self.weights.shape, given.dtype)
-            for k, shift in enumerate(self.shifts):
-                for own, partner in partner_slices(self.n, shift):
-                    labels[own, k] = given[partner]
-            return SoftTarget.of_arrays(labels, self.weights.copy())
         partners, weights = self._partners(target), self._weights_beside(target)
         return SoftTarget.mix(partners, weights.unbind())
 

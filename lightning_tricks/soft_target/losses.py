@@ -20,7 +20,6 @@ from lightning_tricks.functional.losses import (
     uniform_share,
 )
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
-from lightning_tricks.soft_target.prepared import computes_at_once
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
 
 
@@ -40,11 +39,6 @@ def _class_loss(
         return NotImplemented
     if size_average is not None or reduce is not None:
         raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
-    plain = func is F.cross_entropy and weight is None and not label_smoothing and not target.label_smoothing
-    if plain and reduction == "mean" and ignore_index < 0 and computes_at_once() and target._prepared is not None:
-        loss = target._prepared.mean_loss(input)
-        if loss is not None:
-            return loss
     if not is_class_index(target._labels):
         raise refusal(func.__name__, f"needs integer labels, not {target.dtype},")
     if label_smoothing and target.label_smoothing:

@@ -8,13 +8,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_tricks.functional.losses import Spread, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError
-from lightning_tricks.soft_target.prepared import Prepared, prepare
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +35,6 @@ class WeightedLabels(Tensor):
     spread: Spread
     teachers: tuple[Teacher, ...]
     _origins: Origins  # what the positions stem from; None where one label may stand at several of them
-    _prepared: Prepared | None  # copies do without
 
     @staticmethod
     def __new__(
@@ -62,20 +59,6 @@ class WeightedLabels(Tensor):
         target.spread = spread
         target.teachers = teachers
         target._origins = origins
-        target._prepared = None
-        return target
-
-    @classmethod
-    def of_arrays(cls, labels: np.ndarray, weights: np.ndarray) -> Self:
-        """Wraps the labels of a batch on the CPU, made ready for their mean loss; see :func:`prepare`.
-
-        Args:
-            labels: integers (N, K); not written to from here on.
-            weights: float32 (N, K), likewise.
-        """
-        target = cls(torch.from_numpy(labels.T), torch.from_numpy(weights.T))
-        target._origins = frozenset((object(),))
-        target._prepared = prepare(labels, weights)
         return target
 
     @property

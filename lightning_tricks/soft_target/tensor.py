@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
@@ -12,7 +11,6 @@ from torch.utils._pytree import tree_map_only
 from lightning_tricks.functional.losses import Spread, teacher_log_probabilities, uniform_share
 from lightning_tricks.soft_target.error import SoftTargetError, refusal
 from lightning_tricks.soft_target.metrics_stack import inside_torchmetrics
-from lightning_tricks.soft_target.prepared import is_array
 from lightning_tricks.soft_target.state import WeightedLabels
 
 HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -80,9 +78,6 @@ class SoftTarget(WeightedLabels):
             )
         spread_out = [_of_shape(weight, first) for weight in weights]
         if not any(isinstance(entry, SoftTarget) for entry in labels):
-            if first.ndim == 1 and all(is_array(part) for part in (*labels, *spread_out)):
-                arrays = [[part.numpy() for part in parts] for parts in (labels, spread_out)]
-                return cls.of_arrays(*(np.stack(parts, axis=1) for parts in arrays))
             return cls(torch.stack(tuple(labels)), torch.stack(spread_out), origins=new_origins())
         parts = [as_soft(entry) for entry in labels]
         check_agreement(parts)

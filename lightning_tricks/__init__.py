@@ -9,9 +9,7 @@ from lightning_tricks.functional.losses import distillation_loss, soft_cross_ent
 from lightning_tricks.metrics import MixedAccuracy
 from lightning_tricks.mixins.distillation import DistillationMixin
 from lightning_tricks.mixins.label_smoothing import LabelSmoothingMixin
-from lightning_tricks.optim._zero_gamma import zero_gamma
-from lightning_tricks.optim.adabound import AdaBound
-from lightning_tricks.optim.param_groups import weight_decay_groups
+from lightning_tricks.optim import AdaBound, weight_decay_groups, zero_gamma
 from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import ast
 import importlib
 import inspect
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -112,8 +112,5 @@ def test_no_module_is_hidden_by_a_function_of_its_name(module):
 
 
 def test_no_folder_but_callbacks_is_crowded():
-    files = defaultdict(int)
-    for path in FILES:
-        files[path.parent.name] += 1
-    crowded = {folder: number for folder, number in files.items() if number > 13 and folder != "callbacks"}
-    assert crowded == {}
+    files = Counter(path.parent.name for path in FILES)
+    assert {folder: number for folder, number in files.items() if number > 13 and folder != "callbacks"} == {}

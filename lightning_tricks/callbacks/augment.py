@@ -15,7 +15,7 @@ from torchvision.tv_tensors import BoundingBoxes, Image, KeyPoints, Mask, TVTens
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import Path, describe, get_at, is_detection, set_at
-from lightning_tricks.engine.resolution import stride_of
+from lightning_tricks.engine.targets import stride_of
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
 
@@ -28,7 +28,7 @@ class AugmentParams(BatchParams):
         seed: the seed from which the transform draws.
     """
 
-    seed: int
+    seed: int = dataclasses.field(repr=False)
 
 
 class Augment(BatchTrick):

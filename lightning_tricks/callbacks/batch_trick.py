@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.tv_tensors import TVTensor, wrap
 
-from lightning_tricks.engine.batch_run import BatchHooks
-from lightning_tricks.engine.fields import (
-    INPUT_NAMES,
-    TARGET_NAMES,
-    Key,
-    as_keys,
-    as_path,
-    describe,
-    find_input,
-    find_target,
-    get_at,
-    has_second_view,
-    is_accessor,
-    is_detection,
-    is_in,
-    is_only_images,
-    normal_path,
-    set_at,
-)
-from lightning_tricks.engine.further_entries import FurtherEntry, further_entries, remark_on, shown
-from lightning_tricks.engine.randomness import FreeGenerator
+from lightning_tricks.engine.batch_run import BatchRun, FreeGenerator
+from lightning_tricks.engine.fields import Key, as_keys, describe, is_detection
+from lightning_tricks.engine.located import FurtherEntry, Located, locate, remark_on, shown
+from lightning_tricks.engine.shared_run import SharedRun
 from lightning_tricks.functional.checks import check_integer, check_number, named
 from lightning_tricks.soft_target.tensor import is_class_index
 
@@ -48,8 +31,17 @@ class BatchParams:
 
     active: bool
 
+    def title(self, name: str) -> str:
+        """Returns what a picture says of the trick with this name."""
+        return name if self.active else f"{name} (left this batch alone)"
 
-class BatchTrick(BatchHooks):
+    def caption(self) -> dict[str, Any]:
+        """Returns what a picture says of the draw: the fields that ``repr`` shows; an array has one row per image."""
+        names = [field.name for field in dataclasses.fields(self) if field.repr and field.name != "active"]
+        return {name: getattr(self, name) for name in names} if self.active else {}
+
+
+class BatchTrick(SharedRun):
     """Rewrites the batch that ``training_step`` receives; the module does not change.
 
     A trick is *draw, then apply*: :meth:`draw` makes a small frozen dataclass of random parameters, :meth:`apply`
@@ -98,6 +90,13 @@ class BatchTrick(BatchHooks):
         tensor([-1.])
     """
 
+    section = "batch"
+    comes_last: bool = False
+    """Whether the trick applies after all others, whatever its place in the list."""
+    mixes: bool = False
+    """Whether the trick mixes the samples of a batch."""
+    cuts: bool = False
+    """Whether it mixes them so that each pixel of the result comes from one image, and a mask of classes stays one."""
     uses_target: ClassVar[bool] = True
     """Whether the trick needs to find the target."""
     takes_detection: ClassVar[bool] = False
@@ -162,9 +161,30 @@ class BatchTrick(BatchHooks):
         elif not isinstance(rng, np.random.Generator):
             rng = np.random.default_rng(check_integer(self.name, "rng", rng, low=0))
         new_batch, _ = self.rewrite(batch, rng)
-        if remark := remark_on([(self.name, self.left_alone(batch))]):
+        if remark := remark_on([(self.name, *self.left_alone(batch))]):
             warnings.warn(remark, stacklevel=2)
         return new_batch
+
+    def make_run(self, trainer: pl.Trainer, pl_module: pl.LightningModule, family: Sequence[BatchTrick]) -> BatchRun:
+        """Returns the run of one fit; warns of tricks that do not go together."""
+        mixing = [trick.name for trick in family if trick.mixes]
+        if len(mixing) > 1:
+            cutting = [trick.name for trick in family if trick.cuts]
+            wrong = (
+                f". {' and '.join(cutting)} both cut: the later one may cover what the earlier one has put in, so the "
+                "weight of a label is not the share of its pixels"
+            )
+            pl.utilities.rank_zero_warn(
+                f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
+                f"one of them for each batch, put them into a RandomChoice{wrong if len(cutting) > 1 else ''}"
+            )
+        for trick in family:
+            if 0 < (trainer.max_epochs or 0) <= trick.start_epoch:
+                pl.utilities.rank_zero_warn(
+                    f"{trick.name} begins at start_epoch={trick.start_epoch}, but the run ends after "
+                    f"{trainer.max_epochs} epochs: it touches no batch"
+                )
+        return BatchRun(trainer, pl_module, family)
 
     @property
     def moves_pixels(self) -> bool:
@@ -181,14 +201,21 @@ class BatchTrick(BatchHooks):
         return epoch is None or (self.start_epoch <= epoch and (self.stop_epoch is None or epoch < self.stop_epoch))
 
     def rewrite(
-        self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
+        self,
+        batch: Any,
+        rng: np.random.Generator,
+        *,
+        epoch: int | None = None,
+        located: Located | None = None,
+        **changes: Any,
     ) -> tuple[Any, BatchParams]:
-        """Draws and applies.
+        """Locates, draws, applies and replaces.
 
         Args:
             batch: as ``training_step`` would receive it; it is not written to.
             rng: what to draw from.
             epoch: the current epoch; ``None`` outside a Trainer, where ``start_epoch`` and ``stop_epoch`` mean nothing.
+            located: the batch as :meth:`locate` returns it, where that is known.
             changes: parameters to use in place of the drawn ones; ``active=False`` leaves the images alone and gives
                 labels the form that they have in other batches.
 
@@ -199,84 +226,70 @@ class BatchTrick(BatchHooks):
             TypeError: the batch, the images or the target have the wrong type.
             ValueError: images or target are not found, or a shape does not fit.
         """
-        input_key, images, target_keys, target = self._read(batch)
-        with named(self.name):
-            if not self.is_in_window(epoch):
-                changes["active"] = False
-            params = self.draw(rng, images)
-            if changes:
-                params = dataclasses.replace(params, **changes)
-            with torch.no_grad(), no_autocast(images.device.type):
-                new_images, new_target = self.apply(params, images, target)
-            if new_images is not images:
-                batch = set_at(batch, input_key, _in_the_form_of(get_at(batch, input_key), new_images))
-            if new_target is not target:
-                news = new_target if len(target_keys) > 1 else [new_target]
-                for key, new in zip(target_keys, news, strict=True):
-                    batch = set_at(batch, key, new)
-        return batch, params
+        located = self.locate(batch) if located is None else located
+        params = self._drawn(rng, located.images, epoch, changes)
+        images, target = self._applied(params, located)
+        return located.replaced(images, target), params
 
-    def check(self, batch: Any) -> None:
-        """Raises for a batch that the trick cannot take, whatever it draws; see :meth:`rewrite` for the errors."""
-        self._read(batch)
+    def _drawn(
+        self, rng: np.random.Generator, images: Tensor, epoch: int | None, changes: dict[str, Any]
+    ) -> BatchParams:
+        """Draws, and puts ``changes`` in place of drawn parameters; outside its epochs a trick is not active."""
+        with named(self.name):
+            params = self.draw(rng, images)
+        if not self.is_in_window(epoch):
+            changes = changes | {"active": False}
+        return dataclasses.replace(params, **changes) if changes else params
+
+    def _applied(self, params: BatchParams, located: Located) -> tuple[Tensor, Any]:
+        """Applies without gradients and without autocast."""
+        with named(self.name), torch.no_grad(), no_autocast(located.images.device.type):
+            return self.apply(params, located.images, located.target)
+
+    def locate(self, batch: Any) -> Located:
+        """Finds images and target; raises for a batch that the trick cannot take, whatever it draws."""
+        located = self.find(batch)
+        self.check(located)
+        return located
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """Where the user has said that things stand."""
+        names = ("input_key", "target_key", "ignore_keys", "uses_target")
+        return {name: getattr(self, name) for name in names}
+
+    def find(self, batch: Any) -> Located:
+        """Finds images and target, and checks nothing else."""
+        return locate(self.name, batch, **self.keys)
+
+    def check(self, located: Located) -> None:
+        """Raises for images and a target that the trick cannot take; see :meth:`rewrite` for the errors."""
+        with named(self.name):
+            self.check_target(located.target)
+            self.check_images(located.images)
+            self.check_pair(located.images, located.target)
+        for entry in located.further if self.moves_pixels else ():
+            if entry.moves_with(located.images):
+                raise ValueError(
+                    f"{self.name} needs to move {entry} with the images, but it is neither they nor their target; "
+                    f"pass target_key={shown([*located.target_keys, entry.path])}, or "
+                    f"ignore_keys={shown([entry.path])} if it is to stay as it is"
+                )
 
     def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
         """Returns where the target is, and what belongs to the images beside it but will not be mixed with them."""
         if not (self.mixes or self.uses_target):
             return [], []
-        images = get_at(batch, self._find("input", self.input_key, batch))
-        target_keys = self._target_keys(batch)
-        if not isinstance(images, (Tensor, list, tuple)) or (isinstance(images, Tensor) and images.ndim == 0):
-            return target_keys, []
+        located = self.find(batch)
         if self.mixes:
-            return target_keys, self._further(batch, images, target_keys)
-        if self.target_key is not None or target_keys != [(1,)] or not is_class_index(target := get_at(batch, 1)):
-            return target_keys, []
-        further = self._further(batch, images, target_keys)
-        return target_keys, [
-            entry for entry in further if is_class_index(entry.value) and entry.value.shape == target.shape
+            return located.target_keys, located.further
+        # Labels at item 1 may be an index, and the labels may follow.
+        if self.target_key is not None or located.target_keys != [(1,)] or not is_class_index(located.target):
+            return located.target_keys, []
+        shape = located.target.shape
+        return located.target_keys, [
+            entry for entry in located.further if is_class_index(entry.value) and entry.value.shape == shape
         ]
-
-    def _read(self, batch: Any) -> tuple[Any, Tensor, list[Any], Any]:
-        """Where the images are, the images as one tensor, where the target is and the target; of none, ``None``."""
-        input_key = self._find("input", self.input_key, batch)
-        target_keys = self._target_keys(batch)
-        if input_key in target_keys:
-            raise ValueError(f"{self.name} found its images and its target in the same place, {input_key!r}")
-        targets = [get_at(batch, key) for key in target_keys]
-        if len(targets) > 1 and any(map(is_detection, targets)):
-            raise TypeError(f"{self.name} needs a detection target to be its one target, but got {describe(targets)}")
-        target = targets if len(targets) > 1 else targets[0] if targets else None
-        with named(self.name):
-            self.check_target(target)
-            images = self._as_tensor(get_at(batch, input_key), batch)
-            self.check_images(images)
-            self.check_pair(images, target)
-        if self.moves_pixels:
-            for entry in self._further(batch, images, target_keys):
-                if entry.moves_with(images):
-                    raise ValueError(
-                        f"{self.name} needs to move {entry} with the images, but it is neither they nor their target; "
-                        f"pass target_key={shown([*target_keys, entry.path])}, or ignore_keys={shown([entry.path])} if "
-                        "it is to stay as it is"
-                    )
-        return input_key, images, target_keys, target
-
-    def _further(
-        self, batch: Any, images: Tensor | list[Any] | tuple[Any, ...], target_keys: list[Any]
-    ) -> list[FurtherEntry]:
-        """What else belongs to the images; the user has not said that it stays as it is."""
-        input_key = self._find("input", self.input_key, batch)
-        ignored = [key for key in as_keys(self.ignore_keys) if is_in(batch, key)]
-        return further_entries(batch, [input_key, *target_keys, *ignored], n=len(images))
-
-    def _target_keys(self, batch: Any) -> list[Any]:
-        """Where the targets are; what is to be ignored is no target, unless the user has said so."""
-        if isinstance(self.target_key, list):
-            return [self._find("target", key, batch) for key in self.target_key]
-        key = self._find("target", self.target_key, batch)
-        ignored = [normal_path(batch, as_path(key)) for key in as_keys(self.ignore_keys) if not is_accessor(key)]
-        return [] if key is None or (self.target_key is None and key in ignored) else [key]
 
     def check_images(self, images: Tensor) -> None:
         """Raises for images that the trick cannot take; most need a batch of images with height and width."""
@@ -304,50 +317,6 @@ class BatchTrick(BatchHooks):
                 f"{self.name} needs {argument} to be an index, a key, an attribute name, a tuple of these or a "
                 f"(getter, setter) pair{several}, but got {key!r}"
             )
-
-    def _as_tensor(self, images: Any, batch: Any) -> Tensor:
-        if isinstance(images, TVTensor):
-            return images.as_subclass(Tensor)
-        if isinstance(images, Tensor) and images.layout == torch.strided:
-            return images
-        if isinstance(images, (list, tuple)) and images and all(isinstance(image, Tensor) for image in images):
-            if any(image.shape != images[0].shape for image in images):
-                raise ValueError(f"{self.name} needs images of one size, but got {describe(images)}")
-            return torch.stack([image.as_subclass(Tensor) for image in images])
-        raise TypeError(f"{self.name} needs images as one tensor, but got {describe(images)} in {describe(batch)}")
-
-    def _find(self, what: str, key: Key | None, batch: Any) -> Any:
-        if batch is None:
-            raise TypeError(f"{self.name} needs a batch, but got None")
-        if key is not None:
-            try:
-                get_at(batch, key)
-            except LookupError as error:
-                hint = "; a path is a tuple (in YAML a list in a list)" if isinstance(self.target_key, list) else ""
-                raise ValueError(f"{self.name} was told {what}_key={key!r}, but {error.args[0]}{hint}") from error
-            return key
-        path = find_input(batch) if what == "input" else find_target(batch)
-        needless = is_only_images(batch) or not (self.uses_target or has_second_view(batch))
-        if path is None and not (what == "target" and needless):
-            names = INPUT_NAMES if what == "input" else TARGET_NAMES
-            seen = f", whose keys are {list(batch)}" if isinstance(batch, Mapping) else ""
-            raise ValueError(
-                f"{self.name} needs to know where the {what} is: it looks at item {int(what == 'target')} or for one "
-                f"of {', '.join(names)}, but got {describe(batch)}{seen}; pass {what}_key="
-            )
-        return path
-
-
-def _in_the_form_of(given: Any, images: Tensor) -> Any:
-    """Images as they were given: of the same tensor type, or as a list of tensors."""
-    if isinstance(given, TVTensor):
-        return wrap(images, like=given)
-    if isinstance(given, (list, tuple)):
-        return type(given)(
-            wrap(image, like=old) if isinstance(old, TVTensor) else image
-            for image, old in zip(images.unbind(), given, strict=True)
-        )
-    return images
 
 
 def no_autocast(device_type: str) -> AbstractContextManager[Any]:

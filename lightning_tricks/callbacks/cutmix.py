@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
-from lightning_tricks.engine.resolution import scaled_edge
-from lightning_tricks.functional._cutmix import cutmix, cutmix_box
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
+from lightning_tricks.engine.targets import scaled_edge
+from lightning_tricks.functional import cutmix, cutmix_box
 from lightning_tricks.functional.checks import Labels, check_flag, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CutMixParams(PairParams):
+class CutMixParams(MixParams):
     """What :class:`CutMix` has drawn; λ is the share of the pixels outside the box.
 
     Attributes:
-        box: ``(top, left, height, width)`` in pixels: integers (4,), or (N, 4), one box an image.
+        box: ``(top, left, height, width)`` in pixels: integers (4,), or (N, 4), one box per image.
     """
 
     box: np.ndarray
@@ -75,7 +75,7 @@ class CutMix(MixingTrick):
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> CutMixParams:
-        """Draws whether, which box and with which partner."""
+        """Draws ``active``, the partner and the box."""
         n, (height, width) = len(images), images.shape[-2:]
         active = bool(rng.random() < self.p) and self.alpha > 0
         shift = int(rng.integers(1, n)) if n > 1 else 0
@@ -83,8 +83,9 @@ class CutMix(MixingTrick):
         share = 1 - draw_lam(rng, self.alpha, count)
         center = rng.integers((height, width), size=None if count is None else (count, 2))
         box, lam = cutmix_box(share, center=center, size=(height, width))
-        return CutMixParams(active=active, box=box, lam=lam, shift=shift, picks=self.draw_picks(rng, n))
+        picks = self.draw_picks(rng, n)
+        return CutMixParams(active=active, shifts=(0, shift), weights=(lam, 1 - lam), picks=picks, box=box)
 
     def mix_images(self, params: CutMixParams, images: Tensor) -> Tensor:
         """Cuts images, or masks of any dtype."""
-        return cutmix(images, box=params.box, shift=params.shift)
+        return cutmix(images, box=params.box, shift=params.shifts[1])

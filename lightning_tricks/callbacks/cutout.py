@@ -10,8 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
-from lightning_tricks.functional._boxes import check_fits
-from lightning_tricks.functional._cutout import cutout, cutout_boxes, hole_side
+from lightning_tricks.functional import check_fits, cutout, cutout_boxes, hole_side
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
 
 

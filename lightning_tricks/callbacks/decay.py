@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.engine.own_schedulers import decaying_schedulers
+from lightning_tricks.engine.foreign import decaying_schedulers
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.lr import Schedule
 

@@ -1,6 +1,7 @@
 """GradualWarmup: the learning rate grows linearly to begin with."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -8,6 +9,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_tricks.callbacks.warmup import Warmup
+from lightning_tricks.engine.lr_run import LRRun
 from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.functional.lr import gradual_warmup
@@ -94,22 +96,11 @@ class GradualWarmup(Warmup):
                 rank_zero_warn(
                     "GradualWarmup(hold_scheduler=True) has nothing to hold: configure_optimizers gave no scheduler"
                 )
-            MethodPatch(pl_module, _HELD, self._step_after_warmup).install()
+            run = self.run_of(trainer)
+            patch = MethodPatch(pl_module, _HELD, partial(self._step_after_warmup, run))
+            run.at_close.append(patch.remove)
+            patch.install()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leaves nothing behind."""
-        super().on_exception(trainer, pl_module, exception)
-        if self._is_run_of(trainer):
-            remove_patches(pl_module, _HELD)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leaves nothing behind."""
-        super().teardown(trainer, pl_module, stage)
-        if self._is_run_of(trainer):
-            remove_patches(pl_module, _HELD)
-
-    def _step_after_warmup(self, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        driver = self._driver
-        if driver is not None and driver.is_active() and (driver.counts or [0])[0] <= self.warmup_steps:
-            return
-        lr_scheduler_step(*args, **kwargs)
+    def _step_after_warmup(self, run: LRRun, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        if not run.is_active() or (run.counts or [0])[0] > self.warmup_steps:
+            lr_scheduler_step(*args, **kwargs)

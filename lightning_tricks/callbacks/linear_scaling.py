@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from lightning_tricks.callbacks.gradual_warmup import GradualWarmup
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.engine.lightnings_own import callbacks_of_kind
+from lightning_tricks.engine.foreign import callbacks_of_kind
 from lightning_tricks.functional.lr import ScalingRule, Schedule, linear_scaling
 
 

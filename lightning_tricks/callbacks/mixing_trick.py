@@ -12,8 +12,7 @@ from torch import Tensor
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.detection import rows_of
 from lightning_tricks.engine.fields import is_detection, tensors_in
-from lightning_tricks.engine.resolution import stride_of
-from lightning_tricks.engine.targets import TargetMixer
+from lightning_tricks.engine.targets import TargetMixer, stride_of
 from lightning_tricks.functional.checks import Labels, check_choice, check_integer
 
 
@@ -22,50 +21,27 @@ class MixParams(BatchParams):
     """What a mixing trick has drawn for one batch.
 
     Attributes:
+        shifts: component k of sample i is sample (i + shifts[k]) mod N.
+        weights: the share of each component: a number, or an array (N,) with one per sample. They sum to 1.
         picks: for ``labels="sample"``, one uniform number a sample in [0, 1), float32 (N,); else ``None``.
         components: the least number of labels that a soft target carries, so that tricks that stand in for each other
             give it one form.
     """
 
-    picks: np.ndarray | None = None
-    components: int = 0
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """Component k of sample i is sample (i + shifts[k]) mod N."""
-        raise NotImplementedError
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """The share of each component: a number, or an array (N,), one a sample. They sum to 1."""
-        raise NotImplementedError
+    shifts: tuple[int, ...] = dataclasses.field(repr=False)
+    weights: tuple[float | np.ndarray, ...]
+    picks: np.ndarray | None = dataclasses.field(default=None, repr=False)
+    components: int = dataclasses.field(default=0, repr=False)
 
     def scaled(self, stride: tuple[int, int]) -> MixParams:
         """Returns the same for masks of which a pixel stands for ``stride`` pixels of the images."""
         raise ValueError(f"{type(self).__name__} cuts masks at the images' resolution alone; resize the masks")
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PairParams(MixParams):
-    """What a trick has drawn that mixes each sample with one partner.
-
-    Attributes:
-        lam: weight of the original sample in [0, 1]: a number, or an array (N,), one a sample.
-        shift: the partner of sample i is sample (i + shift) mod N.
-    """
-
-    lam: float | np.ndarray
-    shift: int
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """The sample itself and its partner."""
-        return (0, self.shift)
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """λ and 1 − λ."""
-        return (self.lam, 1 - self.lam)
+    def caption(self) -> dict[str, Any]:
+        """λ in place of the weights where there is one partner, and what a subclass adds."""
+        shown = super().caption()
+        weights = shown.pop("weights", ())
+        return {"λ": weights[0], **shown} if len(weights) == 2 else shown
 
 
 class MixingTrick(BatchTrick):
@@ -144,7 +120,16 @@ class MixingTrick(BatchTrick):
         elif target is None:
             new_target = None
         else:
-            new_target = TargetMixer(self, params, images, mixing=mixing)(target)
+            new_target = TargetMixer(
+                self.name,
+                params,
+                images,
+                mixing=mixing,
+                cuts=self.cuts,
+                labels=self.labels,
+                num_classes=self.num_classes,
+                mix_mask=self.mix_mask,
+            )(target)
         return self.mix_images(params, images) if mixing else images, new_target
 
 

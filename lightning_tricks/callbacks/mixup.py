@@ -8,15 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, PairParams, draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
 from lightning_tricks.engine.detection import join_rows, rows_of
 from lightning_tricks.engine.fields import describe
-from lightning_tricks.functional._mixup import mixup
+from lightning_tricks.functional import mixup
 from lightning_tricks.functional.checks import Labels, check_flag, check_number
-
-
-class MixupParams(PairParams):
-    """What :class:`Mixup` has drawn."""
 
 
 class Mixup(MixingTrick):
@@ -65,26 +61,23 @@ class Mixup(MixingTrick):
         self.alpha = check_number(self.name, "alpha", alpha, low=0.0)
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
 
-    def draw(self, rng: np.random.Generator, images: Tensor) -> MixupParams:
-        """Draws whether, with which λ and with which partner."""
+    def draw(self, rng: np.random.Generator, images: Tensor) -> MixParams:
+        """Draws ``active``, the partner and λ."""
         n = len(images)
         active = bool(rng.random() < self.p) and self.alpha > 0
-        return MixupParams(
-            active=active,
-            shift=int(rng.integers(1, n)) if n > 1 else 0,
-            lam=draw_lam(rng, self.alpha, n if self.per_sample else None),
-            picks=self.draw_picks(rng, n),
-        )
+        shift = int(rng.integers(1, n)) if n > 1 else 0
+        lam = draw_lam(rng, self.alpha, n if self.per_sample else None)
+        return MixParams(active=active, shifts=(0, shift), weights=(lam, 1 - lam), picks=self.draw_picks(rng, n))
 
-    def mix_images(self, params: MixupParams, images: Tensor) -> Tensor:
+    def mix_images(self, params: MixParams, images: Tensor) -> Tensor:
         """Blends images, or floating-point masks."""
-        return mixup(images, lam=params.lam, shift=params.shift)
+        return mixup(images, lam=params.weights[0], shift=params.shifts[1])
 
-    def mix_detection(self, params: MixupParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def mix_detection(self, params: MixParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Keeps the boxes of both images, unweighted."""
         rows = rows_of(targets)
         n = len(targets)
-        return [join_rows(own, [rows[i], rows[(i + params.shift) % n]]) for i, own in enumerate(targets)]
+        return [join_rows(own, [rows[i], rows[(i + params.shifts[1]) % n]]) for i, own in enumerate(targets)]
 
     def check_images(self, images: Tensor) -> None:
         """Blending needs floating point."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
 from lightning_tricks.engine.detection import check_movable, mosaic_target, rows_of
 from lightning_tricks.engine.fields import describe
-from lightning_tricks.engine.resolution import scaled_edge
-from lightning_tricks.functional._mosaic import mosaic, mosaic_weights
+from lightning_tricks.engine.targets import scaled_edge
+from lightning_tricks.functional import mosaic, mosaic_weights
 from lightning_tricks.functional.checks import Labels, check_number
 
 
@@ -25,22 +25,10 @@ class MosaicParams(MixParams):
     Attributes:
         size: ``(H, W)`` of the images.
         center: ``(row, column)`` where the quadrants meet.
-        partners: the quadrants of sample i show the samples (i + partner) mod N.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] = dataclasses.field(repr=False)
     center: tuple[int, int]
-    partners: tuple[int, ...]
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """The four partners."""
-        return self.partners
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """The areas of the quadrants."""
-        return mosaic_weights(self.center, size=self.size)
 
     def scaled(self, stride: tuple[int, int]) -> MosaicParams:
         """The center in coarser pixels."""
@@ -103,15 +91,17 @@ class Mosaic(MixingTrick):
         self.min_box_size = check_number(self.name, "min_box_size", min_box_size, low=0.0)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> MosaicParams:
-        """Draws whether, where the quadrants meet and what they show."""
+        """Draws ``active``, the center and the partners."""
         n, (height, width) = len(images), images.shape[-2:]
         active = bool(rng.random() < self.p)
         share = rng.uniform(*self.center_range, size=2)
+        center = (round(height * share[0]), round(width * share[1]))
         return MosaicParams(
             active=active,
             size=(height, width),
-            center=(round(height * share[0]), round(width * share[1])),
-            partners=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            center=center,
+            shifts=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            weights=mosaic_weights(center, size=(height, width)),
             picks=self.draw_picks(rng, n),
         )
 
@@ -130,18 +120,18 @@ class Mosaic(MixingTrick):
 
     def mix_images(self, params: MosaicParams, images: Tensor) -> Tensor:
         """Resizes images, floating-point ones or bytes."""
-        return mosaic(images, center=params.center, shifts=params.partners)
+        return mosaic(images, center=params.center, shifts=params.shifts)
 
     def mix_mask(self, params: MosaicParams, mask: Tensor) -> Tensor:
         """Resizes masks of any dtype by nearest neighbour."""
-        return mosaic(mask, center=params.center, shifts=params.partners, interpolation="nearest")
+        return mosaic(mask, center=params.center, shifts=params.shifts, interpolation="nearest")
 
     def mix_detection(self, params: MosaicParams, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Moves the boxes of the four partners into their quadrants."""
         n, rows = len(targets), rows_of(targets)
         return [
             mosaic_target(
-                [rows[(i + shift) % n] for shift in params.partners],
+                [rows[(i + shift) % n] for shift in params.shifts],
                 own=own,
                 center=params.center,
                 size=params.size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +10,29 @@ import numpy as np
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import Key
-from lightning_tricks.engine.further_entries import FurtherEntry
+from lightning_tricks.engine.located import FurtherEntry, Located
 from lightning_tricks.functional.checks import check_number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChoiceParams(BatchParams):
+    """What :class:`RandomChoice` has drawn.
+
+    Attributes:
+        part: the part that it chose.
+        drawn: what that part has drawn.
+    """
+
+    part: BatchTrick
+    drawn: BatchParams
+
+    def title(self, name: str) -> str:
+        """The choice and the part that it chose."""
+        return f"{name} → {self.drawn.title(self.part.name)}"
+
+    def caption(self) -> dict[str, Any]:
+        """What the part says."""
+        return self.drawn.caption()
 
 
 class RandomChoice(BatchTrick):
@@ -65,35 +87,54 @@ class RandomChoice(BatchTrick):
         """Whether the user has said it to each part."""
         return all(trick.knows_its_input for trick in self.tricks)
 
+    @property
+    def keys(self) -> dict[str, Any]:
+        """Those of its first part."""
+        return self.tricks[0].keys
+
     def rewrite(
-        self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, **changes: Any
+        self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, located: Any = None, **changes: Any
     ) -> tuple[Any, BatchParams]:
         """Chooses a part and lets it draw and apply."""
-        self.check(batch)
+        found = self.locate(batch) if located is None else list(located)
         active = bool(rng.random() < self.p) and self.is_in_window(epoch)
-        trick = self.tricks[int(rng.choice(len(self.tricks), p=self.weights))]
+        index = int(rng.choice(len(self.tricks), p=self.weights))
+        part = self.tricks[index]
         if not active:
             changes["active"] = False
-        if not self.num_components:
-            return trick.rewrite(batch, rng, epoch=epoch, **changes)
-        components = {"components": self.num_components} | changes
-        if trick.num_components:
-            return trick.rewrite(batch, rng, epoch=epoch, **components)
-        mixing = next(other for other in self.tricks if other.num_components)
-        batch, _ = mixing.rewrite(batch, rng, **components | {"active": False})  # only gives labels their form
-        return trick.rewrite(batch, rng, epoch=epoch, **{key: changes[key] for key in changes if key == "active"})
+        if self.num_components:
+            changes = {"components": self.num_components} | changes
+        if self.num_components and not part.num_components:
+            mixing = next(other for other in self.tricks if other.num_components)
+            batch, _ = mixing.rewrite(batch, rng, **changes | {"active": False})  # only gives labels their form
+            found[index] = None
+            del changes["components"]
+        batch, drawn = part.rewrite(batch, rng, epoch=epoch, located=found[index], **changes)
+        return batch, ChoiceParams(active=drawn.active, part=part, drawn=drawn)
+
+    def locate(self, batch: Any) -> Any:
+        """Lets every part that can be chosen look at the batch: one that cannot take it says so before it is chosen.
+
+        Returns:
+            What each part has located: parts with the same keys share one search.
+        """
+        found: list[Any] = []
+        for part, weight in zip(self.tricks, self.weights, strict=True):
+            if weight == 0 or isinstance(part, RandomChoice):
+                found.append(part.locate(batch) if weight else None)
+                continue
+            earlier = zip(self.tricks, found, strict=False)
+            twins = (it for other, it in earlier if isinstance(it, Located) and other.keys == part.keys)
+            located = next(twins, None) or part.find(batch)
+            part.check(located)
+            found.append(located)
+        return found
 
     def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
         """Puts together what its parts leave alone."""
         found = [trick.left_alone(batch) for trick, weight in zip(self.tricks, self.weights, strict=True) if weight > 0]
         target_keys = next((keys for keys, entries in found if entries), [])
         return target_keys, list({entry.path: entry for _, entries in found for entry in entries}.values())
-
-    def check(self, batch: Any) -> None:
-        """Lets every part that can be chosen look at the batch: one that cannot take it says so before it is chosen."""
-        for trick, weight in zip(self.tricks, self.weights, strict=True):
-            if weight > 0:
-                trick.check(batch)
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):

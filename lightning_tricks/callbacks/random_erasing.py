@@ -12,8 +12,7 @@ from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import describe
-from lightning_tricks.functional._boxes import check_fits
-from lightning_tricks.functional._random_erasing import RatioSampling, random_erasing, random_erasing_boxes
+from lightning_tricks.functional import RatioSampling, check_fits, random_erasing, random_erasing_boxes
 from lightning_tricks.functional.checks import check_choice, check_fill, check_number
 
 
@@ -28,7 +27,7 @@ class RandomErasingParams(BatchParams):
     """
 
     boxes: np.ndarray
-    noise_seed: int = 0
+    noise_seed: int = dataclasses.field(default=0, repr=False)
 
 
 class RandomErasing(BatchTrick):

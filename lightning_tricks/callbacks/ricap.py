@@ -9,9 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
-from lightning_tricks.engine.resolution import scaled_edge
-from lightning_tricks.functional._pairing import quadrants
-from lightning_tricks.functional._ricap import ricap, ricap_weights
+from lightning_tricks.engine.targets import scaled_edge
+from lightning_tricks.functional import quadrants, ricap, ricap_weights
 from lightning_tricks.functional.checks import Labels, check_number
 
 
@@ -23,23 +22,11 @@ class RICAPParams(MixParams):
         size: ``(H, W)`` of the images.
         boundary: ``(row, column)`` where the patches meet.
         offsets: ``(top, left)`` of each crop in its partner.
-        partners: the patches of sample i come from the samples (i + partner) mod N.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] = dataclasses.field(repr=False)
     boundary: tuple[int, int]
-    offsets: tuple[tuple[int, int], ...]
-    partners: tuple[int, ...]
-
-    @property
-    def shifts(self) -> tuple[int, ...]:
-        """The four partners."""
-        return self.partners
-
-    @property
-    def weights(self) -> tuple[float | np.ndarray, ...]:
-        """The areas of the patches."""
-        return ricap_weights(self.boundary, size=self.size)
+    offsets: tuple[tuple[int, int], ...] = dataclasses.field(repr=False)
 
     def scaled(self, stride: tuple[int, int]) -> RICAPParams:
         """The boundary and the crops in coarser pixels."""
@@ -93,7 +80,7 @@ class RICAP(MixingTrick):
         self.beta = check_number(self.name, "beta", beta, above=0.0)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> RICAPParams:
-        """Draws whether, the boundary, the crops and their partners."""
+        """Draws ``active``, the boundary, the crops and their partners."""
         n, (height, width) = len(images), images.shape[-2:]
         active = bool(rng.random() < self.p)
         share = rng.beta(self.beta, self.beta, 2)
@@ -107,10 +94,11 @@ class RICAP(MixingTrick):
             size=(height, width),
             boundary=boundary,
             offsets=offsets,
-            partners=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            shifts=tuple(int(shift) for shift in rng.integers(max(n, 1), size=4)),
+            weights=ricap_weights(boundary, size=(height, width)),
             picks=self.draw_picks(rng, n),
         )
 
     def mix_images(self, params: RICAPParams, images: Tensor) -> Tensor:
         """Patches images, or masks of any dtype."""
-        return ricap(images, boundary=params.boundary, offsets=params.offsets, shifts=params.partners)
+        return ricap(images, boundary=params.boundary, offsets=params.offsets, shifts=params.shifts)

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 
 from lightning_tricks.callbacks.lr_trick import LRTrick
-from lightning_tricks.engine.own_schedulers import warming_schedulers
+from lightning_tricks.engine.foreign import warming_schedulers
 from lightning_tricks.engine.run_length import RunLength
 from lightning_tricks.functional.checks import check_integer, check_number
 

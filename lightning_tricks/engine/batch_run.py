@@ -1,34 +1,82 @@
-"""How the batch tricks of one fit come into ``training_step``, and out of it again."""
+"""Installs the batch tricks around ``training_step`` for one fit, and gives each its random stream."""
 
 from __future__ import annotations
 
 import inspect
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+from torch.utils.data import get_worker_info
 
-from lightning_tricks.engine.checkpoint_entry import read_entry, write_entry
-from lightning_tricks.engine.fields import Key
-from lightning_tricks.engine.further_entries import FurtherEntry, remark_on
+from lightning_tricks.engine.located import remark_on
 from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
-from lightning_tricks.engine.randomness import BatchRandomness
-from lightning_tricks.engine.shared_run import check_free
-
-Observer = Callable[[Any, Any, "list[tuple[BatchHooks, Any]]"], None]
-
-# The seed belongs to the Trainer, not to a trick that may serve another Trainer next. It outlives the run, since
-# checkpoints are also saved after fit.
-_RUN_SEEDS: WeakKeyDictionary[pl.Trainer, int] = WeakKeyDictionary()
+from lightning_tricks.engine.shared_run import Run
 
 
-def in_order(tricks: Sequence[BatchHooks], *, seed: int, rank: int) -> list[tuple[BatchHooks, BatchRandomness]]:
+class BatchRandomness:
+    """What one trick draws from in a run: for each batch a stretch of its own of one counter-based sequence.
+
+    Philox computes its n-th number from n and a key. The key comes from the arguments, and a batch's stretch begins at
+    its number times 2^128; so the generator of a batch is found without drawing what comes before it, and without the
+    cost of seeding, which is several times that of a trick's draws.
+
+    Args:
+        seed: the run's seed, 0 or more.
+        name: the trick's class name, so that adding a trick of another class changes no draw.
+        ordinal: its position among the tricks of that class in the callback list.
+        rank: the global rank of the process.
+    """
+
+    def __init__(self, seed: int, *, name: str, ordinal: int, rank: int) -> None:
+        key = np.random.SeedSequence(seed, spawn_key=(zlib.crc32(name.encode()), ordinal, rank))
+        self._bits = np.random.Philox(key)
+        self._generator = np.random.Generator(self._bits)
+        self._state: Any = self._bits.state  # numpy types it as what all its bit generators have in common
+
+    def at(self, batch: int) -> np.random.Generator:
+        """Returns the generator, set to where the draws of a batch begin; the next call sets the same one anew.
+
+        Args:
+            batch: the number of training batches completed before this one, over all epochs.
+        """
+        self._state["state"]["counter"][2] = batch
+        self._bits.state = self._state
+        return self._generator
+
+
+class FreeGenerator:
+    """The generator of a trick that is used outside a Trainer: one sequence, not tied to batches.
+
+    It starts from the trick's seed, or from torch's initial seed (which is read, not drawn from), so that
+    ``seed_everything`` starts it anew. Each worker of a data loader has a sequence of its own, which starts from the
+    worker's seed too: that is another one in each epoch.
+    """
+
+    def __init__(self) -> None:
+        self._started_from: tuple[int, int] | None = None
+        self._generator = np.random.default_rng(0)
+
+    def get(self, seed: int | None) -> np.random.Generator:
+        """Returns the generator, started anew if what it starts from has changed."""
+        worker = get_worker_info()
+        start = (torch.initial_seed() if seed is None else seed, 0 if worker is None else 1 + worker.seed)
+        if start != self._started_from:
+            self._started_from = start
+            self._generator = np.random.default_rng(np.random.SeedSequence(start[0], spawn_key=(start[1],)))
+        return self._generator
+
+
+Observer = Callable[[Any, Any, "list[tuple[Any, Any]]"], None]
+
+
+def in_order(tricks: Sequence[Any], *, seed: int, rank: int) -> list[tuple[Any, BatchRandomness]]:
     """Returns the tricks in the order in which they apply, each with what it draws from.
 
     Args:
@@ -45,7 +93,7 @@ def in_order(tricks: Sequence[BatchHooks], *, seed: int, rank: int) -> list[tupl
     return ordered
 
 
-class BatchRun:
+class BatchRun(Run):
     """Hands ``training_step`` the batch that the tricks have made of the one it was given.
 
     It is armed for one training batch at a time. The first call of ``training_step`` for that batch computes the new
@@ -53,9 +101,8 @@ class BatchRun:
     once with the batch as it was given, the new one, and each trick with what it has drawn.
     """
 
-    def __init__(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, tricks: Sequence[BatchHooks], *, seed: int
-    ) -> None:
+    def __init__(self, trainer: pl.Trainer, pl_module: pl.LightningModule, tricks: Sequence[Any]) -> None:
+        super().__init__(trainer, tricks)
         step = pl_module.training_step
         remove_patches(pl_module, "training_step")
         if is_param_in_hook_signature(step, "dataloader_iter", explicit=True):
@@ -63,9 +110,6 @@ class BatchRun:
                 f"{tricks[0].name} rewrites the batch that training_step receives, but this training_step takes "
                 "`dataloader_iter` and fetches its batches itself; take `batch` instead"
             )
-        self.trainer = trainer
-        self.tricks = tricks
-        self.start_draws(seed)
         self.observer: Observer | None = None
         self._remarked = False
         self._armed = False
@@ -73,33 +117,56 @@ class BatchRun:
         self._patch = MethodPatch(pl_module, "training_step", self._step)
         self._patch.install()
 
-    def start_draws(self, seed: int) -> None:
-        """Lets every batch from now on be drawn as in a run with this seed."""
-        self._ordered = in_order(self.tricks, seed=seed, rank=self.trainer.global_rank)
+    def state(self) -> dict[str, Any]:
+        """The run's seed."""
+        return {"seed": self._seed}
 
-    def check_loaders(self) -> None:
+    def load(self, state: dict[str, Any] | None) -> None:
+        """Takes the seed of the run that is resumed; a new run takes torch's, of rank 0."""
+        trainer: Any = self.trainer
+        self._seed = trainer.strategy.broadcast(torch.initial_seed()) if state is None else state["seed"]
+        self._ordered = in_order(self.family, seed=self._seed, rank=trainer.global_rank)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuses the batches of several loaders, unless every trick was told where to look."""
-        loader = self.trainer.fit_loop._combined_loader
+        loader = trainer.fit_loop._combined_loader
         count = 0 if loader is None else len(loader.flattened)
-        unsure = [trick.name for trick in self.tricks if not trick.knows_its_input]
+        unsure = [trick.name for trick in self.family if not trick.knows_its_input]
         if count > 1 and unsure:
             raise MisconfigurationException(
                 f"{unsure[0]} needs batches of one train dataloader, but there are {count}; say which entry of the "
                 "combined batch is meant with input_key= and target_key="
             )
 
-    def arm(self) -> None:
+    def on_train_batch_start(self, *args: Any) -> None:
         """Makes the next call of ``training_step`` compute a new batch."""
         self._armed, self._made = True, None
 
-    def disarm(self) -> None:
-        """Makes ``training_step`` the module's own again until the next training batch."""
-        self._armed, self._made, self.observer = False, None, None
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Disarms; Lightning calls this hook alone where the batch is None."""
+        if batch is None:
+            name = self.family[0].name
+            raise TypeError(f"{name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
+        self._disarm()
+
+    def on_validation_start(self, *args: Any) -> None:
+        """Disarms: a module may call its ``training_step`` in validation."""
+        self._disarm()
+
+    def on_train_epoch_end(self, *args: Any) -> None:
+        """Disarms, also after a hook that ended the epoch before its batch was trained on."""
+        self._disarm()
 
     def close(self) -> None:
         """Puts the module's own ``training_step`` back."""
-        self.disarm()
+        self._disarm()
         self._patch.remove()
+
+    def _disarm(self) -> None:
+        """Makes ``training_step`` the module's own again until the next training batch."""
+        self._armed, self._made, self.observer = False, None, None
 
     def _step(self, training_step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self._armed:
@@ -115,159 +182,18 @@ class BatchRun:
         return training_step(*bound, **kwargs)
 
     def _rewrite(self, given: Any) -> Any:
-        epoch = self.trainer.current_epoch
-        batches_completed = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        trainer: Any = self.trainer
+        epoch = trainer.current_epoch
+        batches_completed = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         batch, drawn = given, []
         for trick, randomness in self._ordered:
             batch, params = trick.rewrite(batch, randomness.at(batches_completed), epoch=epoch)
             drawn.append((trick, params))
         if not self._remarked:
             self._remarked = True
-            if remark := remark_on([(trick.name, trick.left_alone(given)) for trick in self.tricks]):
+            if remark := remark_on([(trick.name, *trick.left_alone(given)) for trick in self.family]):
                 pl.utilities.rank_zero_warn(remark)
         observer, self.observer = self.observer, None
         if observer is not None:
             observer(given, batch, drawn)
         return batch
-
-
-class BatchHooks(pl.Callback):
-    """The part of a batch trick that Lightning calls: the first trick of the list acts for all of them."""
-
-    seed: int | None
-    start_epoch: int
-    comes_last: bool = False
-    """Whether the trick applies after all others, whatever its place in the list."""
-    mixes: bool = False
-    """Whether the trick mixes the samples of a batch."""
-    cuts: bool = False
-    """Whether it mixes them so that each pixel of the result comes from one image, and a mask of classes stays one."""
-    _run: BatchRun | None = None
-
-    @property
-    def name(self) -> str:
-        """The class name, as messages and draws use it."""
-        return type(self).__name__
-
-    @property
-    def knows_its_input(self) -> bool:
-        """Whether the user has said where the images are."""
-        raise NotImplementedError
-
-    def rewrite(self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None) -> tuple[Any, Any]:
-        """Returns the new batch and what was drawn for it."""
-        raise NotImplementedError
-
-    def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
-        """Returns where the target is, and what belongs to the images beside it but will not be mixed with them."""
-        raise NotImplementedError
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy belongs to no run; Lightning's two would bring the module along.
-        return {name: value for name, value in vars(self).items() if name not in ("_run", "log", "log_dict")}
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Puts the stand-in for ``training_step`` in place: the first batch trick of the list does it for all."""
-        if stage != "fit":
-            return
-        if self._run is not None:
-            check_free(self.name, self._run.trainer, trainer)
-            self._close()
-        tricks = _batch_tricks(trainer)
-        if self not in tricks[:1]:
-            return
-        mixing = [trick.name for trick in tricks if trick.mixes]
-        if len(mixing) > 1:
-            cutting = [trick.name for trick in tricks if trick.cuts]
-            wrong = (
-                f". {' and '.join(cutting)} both cut: the later one may cover what the earlier one has put in, so the "
-                "weight of a label is not the share of its pixels"
-            )
-            pl.utilities.rank_zero_warn(
-                f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
-                f"one of them for each batch, put them into a RandomChoice{wrong if len(cutting) > 1 else ''}"
-            )
-        for trick in tricks:
-            if 0 < (trainer.max_epochs or 0) <= trick.start_epoch:
-                pl.utilities.rank_zero_warn(
-                    f"{trick.name} begins at start_epoch={trick.start_epoch}, but the run ends after "
-                    f"{trainer.max_epochs} epochs: it touches no batch"
-                )
-        # A second fit with the same Trainer goes on.
-        if trainer not in _RUN_SEEDS or not trainer.global_step:
-            _RUN_SEEDS[trainer] = trainer.strategy.broadcast(torch.initial_seed())
-        self._run = BatchRun(trainer, pl_module, tricks, seed=_RUN_SEEDS[trainer])
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuses loaders whose batches the tricks cannot read."""
-        if (run := self._run_of(trainer)) is not None:
-            run.check_loaders()
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Arms the stand-in for this batch."""
-        if (run := self._run_of(trainer)) is not None:
-            run.arm()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Disarms the stand-in."""
-        if batch is None:
-            raise TypeError(f"{self.name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
-        self._disarm(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Disarms the stand-in."""
-        self._disarm(trainer)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Disarms the stand-in, also after a hook that ended the epoch before its batch was trained on."""
-        self._disarm(trainer)
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Stores the seed of this Trainer's run."""
-        if trainer in _RUN_SEEDS:
-            write_entry(checkpoint, "batch", {"seed": _RUN_SEEDS[trainer]})
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Takes the seed of the run that is resumed."""
-        entry = read_entry(checkpoint, "batch")
-        if (run := self._run_of(trainer)) is not None and entry is not None:
-            _RUN_SEEDS[trainer] = entry["seed"]
-            run.start_draws(entry["seed"])
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Puts the module's own ``training_step`` back."""
-        self._end(trainer)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Puts the module's own ``training_step`` back."""
-        self._end(trainer)
-
-    def _run_of(self, trainer: pl.Trainer) -> BatchRun | None:
-        """The run, if it is this Trainer's: another one may validate in the middle of it."""
-        return self._run if self._run is not None and self._run.trainer is trainer else None
-
-    def _disarm(self, trainer: pl.Trainer) -> None:
-        if (run := self._run_of(trainer)) is not None:
-            run.disarm()
-
-    def _end(self, trainer: pl.Trainer) -> None:
-        if self._run_of(trainer) is not None:
-            self._close()
-
-    def _close(self) -> None:
-        if self._run is not None:
-            self._run.close()
-            self._run = None
-
-
-def _batch_tricks(trainer: pl.Trainer) -> list[BatchHooks]:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, BatchHooks)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.tv_tensors import TVTensor, wrap
 
 from lightning_tricks.engine.fields import describe, set_at
-from lightning_tricks.functional._mosaic import mosaic, mosaic_boxes
+from lightning_tricks.functional import mosaic, mosaic_boxes
 
 _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 """Entries that belong to the image, also where their length happens to be the number of boxes."""

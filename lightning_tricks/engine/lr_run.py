@@ -2,7 +2,6 @@
 
 import copy
 import math
-import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -12,10 +11,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch.optim import Optimizer
 
-from lightning_tricks.engine.first_epoch import FirstEpoch
-from lightning_tricks.engine.lr_monitor import bare_monitors, surround_monitors
-from lightning_tricks.engine.run_length import RunLength, run_length
+from lightning_tricks.engine.foreign import bare_monitors, surround_monitors
+from lightning_tricks.engine.run_length import FirstEpoch, RunLength, read_run_length
 from lightning_tricks.engine.scaled_step import ScaledStep
+from lightning_tricks.engine.shared_run import Run
 
 
 class Factor(Protocol):
@@ -47,22 +46,16 @@ def product(tricks: Sequence[Factor], step: int) -> float:
     return math.prod(trick.factor(step) for trick in tricks)
 
 
-class LRDriver:
-    """Multiplies the learning rates of one run by the product of its tricks.
+class LRRun(Run):
+    """Multiplies the learning rates of one run by the product of its tricks."""
 
-    Args:
-        trainer: the run's trainer; it is forgotten when the run has stopped.
-        tricks: the learning-rate tricks among its callbacks; the first one calls this driver.
-    """
+    family: Sequence[Factor]
 
-    def __init__(self, trainer: Any, tricks: Sequence[Factor]) -> None:
-        for trick in tricks:
-            trick.check_beside(tricks)
-        self.tricks = tricks
-        self.trainer = trainer
-        self._owner = weakref.ref(trainer)
+    def __init__(self, trainer: pl.Trainer, family: Sequence[Factor]) -> None:
+        super().__init__(trainer, family)
+        for trick in family:
+            trick.check_beside(family)
         self._counts: list[int] | None = None
-        self._last_state: dict[str, Any] | None = None
         self._steps: list[ScaledStep] = []
         self._planned: list[float] = []
         self._was_hooked = False
@@ -74,13 +67,12 @@ class LRDriver:
         """The steps that each optimizer has made, or None before that is known."""
         return [step.count for step in self._steps] if self._steps else self._counts
 
-    def state(self, trainer: pl.Trainer) -> dict[str, Any] | None:
-        """What a resumed run needs to know, in plain types; None before training."""
-        if self.trainer is None:  # the tricks may belong to the run of another Trainer by now
-            return self._last_state
-        if self.counts is None:
+    def state(self) -> dict[str, Any] | None:
+        """The steps, the factors and what the tricks add; None before training."""
+        trainer = self.trainer
+        if self.counts is None or trainer is None:
             return None
-        factors = [product(self.tricks, count) for count in self.counts] if self._was_hooked else self._planned
+        factors = [product(self.family, count) for count in self.counts] if self._was_hooked else self._planned
         state: dict[str, Any] = {"steps": self.counts, "factors": factors}
         for key, trick in self._keys():
             for name, value in trick.state(trainer).items():
@@ -98,57 +90,69 @@ class LRDriver:
             kept = {name: values for name, values in (state or {}).items() if isinstance(values, dict)}
             trick.load_state({name: values[key] for name, values in kept.items() if key in values})
 
-    def is_of(self, trainer: pl.Trainer) -> bool:
-        """Whether the run was this Trainer's, also after it has stopped."""
-        return self._owner() is trainer
-
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
-        return self.trainer is not None and any(callback is self.tricks[0] for callback in self.trainer.callbacks)
+        callbacks: list[Any] = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        return any(callback is self.family[0] for callback in callbacks)
 
-    def start(self, trainer: pl.Trainer) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Reads the run's length and hooks the optimizers."""
         if not trainer.optimizers:
             raise MisconfigurationException(
                 "The learning-rate tricks need an optimizer, but configure_optimizers gave none"
             )
-        length = run_length(trainer, trainer.num_training_batches)
-        prepare(self.tricks, length)
+        length = read_run_length(trainer, trainer.num_training_batches)
+        prepare(self.family, length)
         self._warn_of_a_short_run(length)
         if self._counts is None:
             self._counts = self._counts_without_record(trainer)
         self._counting_batches = self._names_of_those_counting_batches(trainer)
         self._first_epoch = FirstEpoch(self._counts)
-        self.trainer.callbacks = surround_monitors(self.trainer.callbacks, show=self._show, hide=self._hide)
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        trainer.callbacks = surround_monitors(callbacks, show=self._show, hide=self._hide)  # type: ignore[attr-defined]
 
-    def refresh(self, trainer: pl.Trainer) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hooks the optimizers where they are new."""
+        self._refresh(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Hooks the optimizers where they are new."""
+        self._refresh(trainer)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Notes that Lightning is about to step an optimizer, which a gradient scaler may still prevent."""
+        if self._first_epoch is not None:
+            self._first_epoch.before_step(trainer, optimizer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Notes a batch of the first epoch."""
+        if self._first_epoch is not None:
+            self._first_epoch.batch_ended(trainer, batch_idx)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks, after the first epoch, that the optimizers step as often as the length supposes."""
+        if self._first_epoch is not None and self._first_epoch.suggested:
+            names = [type(trick).__name__ for trick in self.family]
+            self._first_epoch.check(self.counts or [], names, self._counting_batches)
+            self._first_epoch = None
+
+    def _refresh(self, trainer: pl.Trainer) -> None:
         """Hooks the optimizers where they are new, and clears up after a step that raised."""
         if [step.optimizer for step in self._steps] == trainer.optimizers:
             for step in self._steps:
                 step.abandon()
         else:
             self._hook(trainer)
-        for trick in self.tricks:
+        for trick in self.family:
             trick.before_step(trainer, self._steps[0].count)
 
-    def step_asked(self, trainer: pl.Trainer, optimizer: Optimizer) -> None:
-        """Notes that Lightning is about to step an optimizer, which a gradient scaler may still prevent."""
-        if self._first_epoch is not None:
-            self._first_epoch.before_step(trainer, optimizer)
-
-    def batch_ended(self, trainer: pl.Trainer, batch_idx: int) -> None:
-        """Notes a batch of the first epoch."""
-        if self._first_epoch is not None:
-            self._first_epoch.batch_ended(trainer, batch_idx)
-
-    def epoch_ended(self) -> None:
-        """Checks, after the first epoch, that the optimizers step as often as the length supposes."""
-        if self._first_epoch is not None and self._first_epoch.suggested:
-            names = [type(trick).__name__ for trick in self.tricks]
-            self._first_epoch.check(self.counts or [], names, self._counting_batches)
-            self._first_epoch = None
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """Makes every learning rate nominal and leaves nothing behind."""
         self._counts = self.counts
         self._first_epoch = None
@@ -156,13 +160,11 @@ class LRDriver:
             step.detach()
         self._steps = []
         if self.trainer is not None:
-            self.trainer.callbacks = bare_monitors(self.trainer.callbacks)
-            self._last_state = self.state(self.trainer)
-            self.trainer = None
+            self.trainer.callbacks = bare_monitors(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def _show(self) -> None:
-        if self.is_active():
-            self.refresh(self.trainer)
+        if self.trainer is not None and self.is_active():
+            self._refresh(self.trainer)
             for step in self._steps:
                 step.show()
 
@@ -179,19 +181,19 @@ class LRDriver:
             count = counts[index] if index < len(counts) else 0
             # One at a time: should one be refused, those before it are known to be detached.
             self._steps.append(
-                ScaledStep(optimizer, count=count, factor=partial(product, self.tricks), is_active=self.is_active)
+                ScaledStep(optimizer, count=count, factor=partial(product, self.family), is_active=self.is_active)
             )
         if not self._was_hooked:
             self._was_hooked = True
             self._warn_of_a_jump()
 
     def _keys(self) -> list[tuple[str, Factor]]:
-        names = [type(trick).__name__ for trick in self.tricks]
-        return [(f"{name} {names[:index].count(name)}", self.tricks[index]) for index, name in enumerate(names)]
+        names = [type(trick).__name__ for trick in self.family]
+        return [(f"{name} {names[:index].count(name)}", self.family[index]) for index, name in enumerate(names)]
 
     def _warn_of_a_short_run(self, length: RunLength) -> None:
-        longest = max(self.tricks, key=lambda trick: trick.warmup_steps)
-        totals = (length.total_steps, *(trick.total_steps for trick in self.tricks))
+        longest = max(self.family, key=lambda trick: trick.warmup_steps)
+        totals = (length.total_steps, *(trick.total_steps for trick in self.family))
         known = [total for total in totals if isinstance(total, int)]
         if known and (shortest := min(known)) < longest.warmup_steps:
             rank_zero_warn(
@@ -201,10 +203,10 @@ class LRDriver:
 
     def _warn_of_a_jump(self) -> None:
         for step, planned in zip(self._steps, self._planned, strict=False):
-            now = product(self.tricks, step.count)
+            now = product(self.family, step.count)
             if not math.isclose(now, planned, rel_tol=1e-6, abs_tol=1e-9):
                 lr = float(step.optimizer.param_groups[0]["lr"])
-                names = " and ".join(type(trick).__name__ for trick in self.tricks)
+                names = " and ".join(type(trick).__name__ for trick in self.family)
                 rank_zero_warn(
                     f"The learning rate jumps where the run resumes: step {step.count} now uses {lr * now:g}, but the "
                     f"run so far would have used {lr * planned:g}, for {names} had another length or other arguments "
@@ -214,11 +216,11 @@ class LRDriver:
 
     def _names_of_those_counting_batches(self, trainer: pl.Trainer) -> list[str]:
         # Those that cannot do without the number of batches; asked of copies, for the answer would change them.
-        unknown = run_length(trainer, math.inf)
+        unknown = read_run_length(trainer, math.inf)
         names = []
-        for trick in self.tricks:
+        for trick in self.family:
             try:
-                copy.copy(trick).resolve(unknown, self.tricks)
+                copy.copy(trick).resolve(unknown, self.family)
             except MisconfigurationException:
                 names.append(type(trick).__name__)
         return names

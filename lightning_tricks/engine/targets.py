@@ -1,9 +1,9 @@
-"""What becomes of each kind of target when the samples of a batch are mixed."""
+"""What becomes of each kind of target when the samples of a batch are mixed, at whatever resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,26 +11,84 @@ from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, TVTensor, wrap
 
 from lightning_tricks.engine.fields import describe, is_detection, set_at
-from lightning_tricks.engine.resolution import stride_of
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.fallbacks import check_range
 
-if TYPE_CHECKING:
-    from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+
+def stride_of(target: Tensor, *, size: tuple[int, int], name: str) -> tuple[int, int] | None:
+    """Returns the image pixels per target pixel, down and across; ``None`` for a target without height and width.
+
+    Args:
+        target: one tensor (N, ...); with three dimensions or more, the last two are its height and width.
+        size: ``(H, W)`` of the images.
+        name: the trick that asks.
+
+    Raises:
+        ValueError: the target's size does not divide the images', or the target looks like patches in a row or
+            like masks with the channels last.
+    """
+    shape, own = tuple(target.shape), tuple(target.shape[-2:])
+    if target.ndim < 3:
+        if target.ndim == 2 and not target.is_floating_point() and shape[1] in _patch_counts(size):
+            raise ValueError(
+                f"{name} needs labels of patches as (N, height, width), but got {describe(target)} for images of size "
+                f"{size}; reshape them, or give the labels of several tasks as several targets of shape (N,)"
+            )
+        return None
+    if own == (1, 1):
+        return None
+    divides = 0 not in own and size[0] % own[0] == 0 and size[1] % own[1] == 0
+    if divides and not (target.ndim > 3 and shape[1:3] == size != own):
+        down, across = size[0] // own[0], size[1] // own[1]
+        if down == across or (target.ndim == 3 and not target.is_floating_point()):
+            return down, across
+    raise ValueError(
+        f"{name} needs targets with a height and width (N, ..., height, width) of the images' size {size} or a whole "
+        f"fraction of it, but got {describe(target)}; resize them in the data set, or name them in ignore_keys"
+    )
+
+
+def scaled_edge(edge: Any, stride: Any) -> Any:
+    """The first coarse pixel whose middle lies at or after ``edge``, which is counted in image pixels."""
+    edge, stride = np.asarray(edge), np.asarray(stride)
+    return -((stride - 2 * edge) // (2 * stride))
+
+
+def _patch_counts(size: tuple[int, int]) -> set[int]:
+    """In how many square patches, more than one and of more than one pixel, the image can be divided."""
+    height, width = size
+    sides = (side for side in range(2, min(size) + 1) if height % side == width % side == 0)
+    return {height // side * (width // side) for side in sides} - {1}
 
 
 class TargetMixer:
     """Mixes targets as one batch of images is mixed.
 
     Args:
-        trick: the trick that mixes; it says what class indices become and how a mask is cut.
-        params: what it has drawn.
+        owner: the name of the trick that mixes.
+        params: what it has drawn: ``shifts``, ``weights``, ``picks`` and ``components``, and ``scaled(stride)``.
         images: the images before they are mixed; only their shape matters.
         mixing: whether they are mixed, or the target only takes the form that it has in mixed batches.
+        cuts: whether each pixel of the result comes from one image.
+        labels: what class indices become: ``"soft"``, ``"sample"`` or ``"dense"``.
+        num_classes: number of classes, for ``labels="dense"``.
+        mix_mask: mixes a mask, given ``params`` and the mask.
     """
 
-    def __init__(self, trick: MixingTrick, params: MixParams, images: Tensor, *, mixing: bool) -> None:
-        self.trick, self.params, self.mixing = trick, params, mixing
+    def __init__(
+        self,
+        owner: str,
+        params: Any,
+        images: Tensor,
+        *,
+        mixing: bool,
+        cuts: bool,
+        labels: str,
+        num_classes: int | None,
+        mix_mask: Callable[[Any, Tensor], Tensor],
+    ) -> None:
+        self.owner, self.params, self.mixing, self.cuts = owner, params, mixing, cuts
+        self.labels, self.num_classes, self.mix_mask = labels, num_classes, mix_mask
         self.n = len(images)
         self.size = (images.shape[-2], images.shape[-1]) if images.ndim >= 4 else None
         count = max(len(params.shifts), params.components)
@@ -44,25 +102,25 @@ class TargetMixer:
         """Returns what becomes of the target; entries of a mapping, list or tuple are each mixed."""
         if is_detection(target):
             raise TypeError(
-                f"{self.trick.name} needs a detection target to be its one target, but got it among others: "
+                f"{self.owner} needs a detection target to be its one target, but got it among others: "
                 f"{describe(target)}"
             )
         if isinstance(target, (list, tuple)) and len(target) == self.n and all(map(self._is_of_one_image, target)):
-            raise TypeError(f"{self.trick.name} needs masks as one tensor, but got {describe(target)}; stack them")
+            raise TypeError(f"{self.owner} needs masks as one tensor, but got {describe(target)}; stack them")
         if isinstance(target, (Mapping, list, tuple)):
             entries = target.items() if isinstance(target, Mapping) else enumerate(target)
             for key, entry in [(key, self(entry)) for key, entry in entries]:
                 target = set_at(target, (key,), entry)
             return target
         if not isinstance(target, Tensor) or target.layout != torch.strided:
-            raise TypeError(f"{self.trick.name} needs targets that are tensors, but got {describe(target)}")
+            raise TypeError(f"{self.owner} needs targets that are tensors, but got {describe(target)}")
         if target.ndim == 0 or len(target) != self.n:
             raise ValueError(
-                f"{self.trick.name} needs one target for each of its {self.n} images, but got {describe(target)}"
+                f"{self.owner} needs one target for each of its {self.n} images, but got {describe(target)}"
             )
-        if isinstance(target, BoundingBoxes) and self.trick.cuts:
+        if isinstance(target, BoundingBoxes) and self.cuts:
             raise TypeError(
-                f"{self.trick.name} needs boxes in detection targets, one dictionary an image, but got "
+                f"{self.owner} needs boxes in detection targets, one dictionary an image, but got "
                 f"{describe(target)} in one BoundingBoxes, whose average is no box of the mixed image"
             )
         if isinstance(target, TVTensor):
@@ -81,7 +139,7 @@ class TargetMixer:
             return self._in_form(cut) if isinstance(cut, SoftTarget) else cut
         if target.dtype == torch.bool or target.is_complex():
             raise TypeError(
-                f"{self.trick.name} needs integer class labels or floating-point targets, but got {describe(target)}; "
+                f"{self.owner} needs integer class labels or floating-point targets, but got {describe(target)}; "
                 "multi-hot labels are mixed as floating-point numbers: .float() them in the data set"
             )
         if isinstance(target, SoftTarget) or not target.is_floating_point():
@@ -92,8 +150,8 @@ class TargetMixer:
         """Image pixels per pixel of a target that is mixed as the images are; ``None`` for other targets."""
         if self.size is None:
             return None
-        if self.trick.cuts:
-            return stride_of(target, size=self.size, name=self.trick.name)
+        if self.cuts:
+            return stride_of(target, size=self.size, name=self.owner)
         is_mask = target.ndim >= 3 and target.shape[-2:] == self.size and target.is_floating_point()
         return (1, 1) if is_mask else None
 
@@ -116,30 +174,30 @@ class TargetMixer:
     def _cut_mask(self, target: Tensor, stride: tuple[int, int]) -> Tensor:
         params = self.params if stride == (1, 1) else self.params.scaled(stride)
         if not isinstance(target, SoftTarget):
-            return self.trick.mix_mask(params, target)
+            return self.mix_mask(params, target)
         if target.teachers:
             raise ValueError(
-                f"{self.trick.name} needs labels without a teacher, but got some that carry one; Distillation comes "
+                f"{self.owner} needs labels without a teacher, but got some that carry one; Distillation comes "
                 "after every mixing trick"
             )
         labels, weights = (
-            torch.stack([self.trick.mix_mask(params, part) for part in parts])
+            torch.stack([self.mix_mask(params, part) for part in parts])
             for parts in zip(*target.components, strict=True)
         )
         return target.like(labels, weights, None, target._origins)
 
     def _in_form(self, soft: SoftTarget) -> Tensor:
         """Class labels in the form that ``labels=`` asks for."""
-        if self.trick.labels == "soft":
+        if self.labels == "soft":
             return soft
-        if self.trick.num_classes is not None:
-            check_range(self.trick.name, soft, self.trick.num_classes)
-            return soft.probabilities(self.trick.num_classes)
+        if self.num_classes is not None:
+            check_range(self.owner, soft, self.num_classes)
+            return soft.probabilities(self.num_classes)
         if soft.label_smoothing:
             raise ValueError(
-                f'{self.trick.name} with labels="sample" draws plain labels, which cannot carry the smoothing that '
+                f'{self.owner} with labels="sample" draws plain labels, which cannot carry the smoothing that '
                 f"was put on them before (label_smoothing={soft.label_smoothing}); put LabelSmoothing after "
-                f"{self.trick.name}, or smooth in the criterion"
+                f"{self.owner}, or smooth in the criterion"
             )
         labels, weights = (torch.stack(part) for part in zip(*soft.components, strict=True))
         picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
-from lightning_tricks.callbacks.random_choice import RandomChoice
-from lightning_tricks.engine.batch_run import in_order
-from lightning_tricks.engine.fields import describe, find_input, find_target, get_at, is_detection
-from lightning_tricks.engine.randomness import BatchRandomness
+from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.engine.batch_run import BatchRandomness, in_order
+from lightning_tricks.engine.fields import describe, is_detection
+from lightning_tricks.engine.located import locate
 from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots.captions import (
     ClassNames,
@@ -120,16 +118,13 @@ def each_alone(tricks: Sequence[tuple[Any, BatchRandomness]], batch: Any) -> lis
     rows = [Row(["original"], batch, tricks[0][0] if tricks else None)]
     for trick, randomness in tricks:
         new, params = trick.rewrite(batch, randomness.at(0))
-        rows.append(Row(margin_of(trick, params), new, trick, [params]))
+        rows.append(Row(row_title(trick, params), new, trick, [params]))
     return rows
 
 
-def margin_of(trick: Any, params: Any) -> list[str]:
+def row_title(trick: Any, params: Any) -> list[str]:
     """Returns a trick's name, which of its parts was chosen, whether it did anything, and what holds for the batch."""
-    name = trick.name
-    if isinstance(trick, RandomChoice) and type(params) is not BatchParams:
-        name += f" → {type(params).__name__.removesuffix('Params')}"
-    return [name if params.active else f"{name} (left this batch alone)", *drawn_for_batch(params)]
+    return [params.title(trick.name), *drawn_for_batch(params)]
 
 
 def draw_rows(
@@ -178,23 +173,9 @@ def draw_rows(
 
 def _images_and_target(owner: str, row: Row, max_images: int) -> tuple[Tensor, Any]:
     """The first images of the batch, and its target, from where the trick finds them."""
-    trick = row.trick
-    while isinstance(trick, RandomChoice):  # the keys are its parts'
-        trick = trick.tricks[0]
-    input_key = getattr(trick, "input_key", None)
-    target_key = getattr(trick, "target_key", None)
-    input_key = find_input(row.batch) if input_key is None else input_key
-    target_key = find_target(row.batch) if target_key is None else target_key
-    if input_key is None:
-        raise ValueError(f"{owner} needs to know where the images are, but got {describe(row.batch)}")
-    images = get_at(row.batch, input_key)
-    if isinstance(images, (list, tuple)):
-        images = torch.stack([image.as_subclass(Tensor) for image in images])
-    if not isinstance(images, Tensor):
-        raise TypeError(f"{owner} needs images as one tensor, but got {describe(images)}")
-    if isinstance(target_key, list):  # the first of several is shown
-        target_key = target_key[0]
-    return images.as_subclass(Tensor)[:max_images], None if target_key is None else get_at(row.batch, target_key)
+    keys = row.trick.keys if row.trick is not None else {}
+    located = locate(owner, row.batch, **keys | {"uses_target": False})
+    return located.images[:max_images], located.target
 
 
 def _lines_under(drawn: Sequence[Any], caption: str, i: int) -> str:

@@ -10,9 +10,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
-from lightning_tricks.engine.batch_run import BatchRun
 from lightning_tricks.functional.checks import check_integer
-from lightning_tricks.plots._preview import Row, draw_rows, margin_of
+from lightning_tricks.plots._preview import Row, draw_rows, row_title
 from lightning_tricks.plots.captions import ClassNames, check_class_names
 from lightning_tricks.plots.figure import new_figure, pixels
 from lightning_tricks.plots.pixel_range import PixelRange, Statistic
@@ -97,7 +96,7 @@ class BatchPreview(pl.Callback):
             self._due = False
             self._show(trainer, given, made, drawn)
 
-        run = _run_of(trainer)
+        run = BatchTrick.run_of(trainer)
         if run is None:
             show(batch, batch, [])
         else:
@@ -106,7 +105,7 @@ class BatchPreview(pl.Callback):
     def _show(self, trainer: pl.Trainer, given: Any, made: Any, drawn: Sequence[tuple[Any, Any]]) -> None:
         rows = [Row(["from the loader"], given, drawn[0][0] if drawn else None)]
         if drawn:
-            beside = [line for trick, params in drawn for line in margin_of(trick, params)]
+            beside = [line for trick, params in drawn for line in row_title(trick, params)]
             rows.append(Row(beside, made, drawn[0][0], [params for _, params in drawn]))
         figure = draw_rows(
             "BatchPreview",
@@ -129,9 +128,3 @@ class BatchPreview(pl.Callback):
             directory = Path(self.directory or self._default_directory or trainer.default_root_dir)
             directory.mkdir(parents=True, exist_ok=True)
             figure.savefig(directory / f"{_TAG}_step={step}.png")
-
-
-def _run_of(trainer: pl.Trainer) -> BatchRun | None:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    runs = (callback._run for callback in callbacks if isinstance(callback, BatchTrick))
-    return next((run for run in runs if run is not None), None)

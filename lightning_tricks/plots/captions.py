@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,6 @@ from lightning_tricks.soft_target import SoftTarget
 
 ClassNames = Sequence[str] | Mapping[int, str]
 
-_SHOWN_AS = {"lam": "λ"}
-_HIDDEN = ("active", "picks", "components", "size", "seed", "noise_seed")
-"""Fields that say nothing to the eye, or what the picture says anyway."""
 _LEAST_WEIGHT = 0.005  # what would round to 0.00
 
 
@@ -104,9 +100,8 @@ def _number_of_boxes(count: int) -> str:
 
 
 def _fields(params: Any) -> list[tuple[str, Any]]:
-    fields = [] if params is None or not params.active else dataclasses.fields(params)
-    values = [(field.name, getattr(params, field.name)) for field in fields if field.name not in _HIDDEN]
-    return [(_SHOWN_AS.get(name, name), value) for name, value in values if _is_plain(value)]
+    caption = {} if params is None else params.caption()
+    return [(name, value) for name, value in caption.items() if _is_plain(value)]
 
 
 def _is_plain(value: Any) -> bool:

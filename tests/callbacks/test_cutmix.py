@@ -17,7 +17,7 @@ def draws(trick, count=2000, n=5):
 def test_boxes_are_clipped_and_lam_counts_their_pixels(per_sample):
     params = draws(CutMix(per_sample=per_sample))
     boxes = np.concatenate([np.atleast_2d(p.box) for p in params])
-    lams = np.concatenate([np.atleast_1d(p.lam) for p in params])
+    lams = np.concatenate([np.atleast_1d(p.weights[0]) for p in params])
     assert len(boxes) == len(lams) == 2000 * (5 if per_sample else 1)
     top, left, height, width = boxes.T
     assert (np.minimum(top, left) >= 0).all()

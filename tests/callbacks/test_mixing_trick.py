@@ -10,13 +10,13 @@ from torchvision import tv_tensors
 
 from lightning_tricks import RICAP, CutMix, Mixup, Mosaic, SoftTarget
 from lightning_tricks.callbacks.cutmix import CutMixParams
-from lightning_tricks.callbacks.mixup import MixupParams
+from lightning_tricks.callbacks.mixing_trick import MixParams
 
 N, H, W = 4, 6, 8
 IMAGES = torch.rand(N, 3, H, W, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 2, 3])
-BLEND = MixupParams(active=True, lam=0.75, shift=1)
-CUT = CutMixParams(active=True, box=np.array([1, 2, 3, 4]), lam=0.75, shift=1)
+BLEND = MixParams(active=True, shifts=(0, 1), weights=(0.75, 1 - 0.75))
+CUT = CutMixParams(active=True, box=np.array([1, 2, 3, 4]), shifts=(0, 1), weights=(0.75, 0.25))
 
 
 def partner(tensor):
@@ -30,7 +30,7 @@ def cut(tensor):
 
 
 def mix(params, target, images=IMAGES, **arguments):
-    trick = (Mixup if isinstance(params, MixupParams) else CutMix)(**arguments)
+    trick = (CutMix if isinstance(params, CutMixParams) else Mixup)(**arguments)
     return trick.apply(params, images, target)[1]
 
 
@@ -53,7 +53,7 @@ def test_class_indices_become_dense_probabilities():
 
 
 def test_class_indices_become_a_label_drawn_by_weight():
-    params = MixupParams(active=True, lam=0.75, shift=1, picks=np.array([0, 0.7499, 0.75, 0.999], np.float32))
+    params = dataclasses.replace(BLEND, picks=np.array([0, 0.7499, 0.75, 0.999], np.float32))
     target = mix(params, LABELS.int(), labels="sample")
     assert type(target) is torch.Tensor
     assert target.dtype == torch.int64
@@ -66,7 +66,7 @@ def test_a_drawn_label_has_the_weights_as_its_chances():
     labels, images = torch.arange(100), torch.zeros(100, 1)
     for _ in range(200):
         params = trick.draw(rng, images)
-        lams.append(params.lam)
+        lams.append(params.weights[0])
         kept.append((trick.apply(params, images, labels)[1] == labels).float().mean().item())
     deviations = np.array(kept) - np.array(lams)
     limit = 4 * np.sqrt(np.mean(np.array(lams) * (1 - np.array(lams))) / (100 * 200))
@@ -83,13 +83,12 @@ def test_a_hand_written_loss_has_the_right_expectation_over_draws():
     trick = Mixup(alpha=1.0, labels="sample")
     logits = torch.randn(N, 5, generator=torch.Generator().manual_seed(1))
     params = trick.draw(np.random.default_rng(0), IMAGES)
-    exact = params.lam * focal(logits, LABELS) + (1 - params.lam) * focal(logits, partner_by(LABELS, params.shift))
+    own, other = params.weights
+    exact = own * focal(logits, LABELS) + other * focal(logits, partner_by(LABELS, params.shifts[1]))
     rng = np.random.default_rng(1)
     losses = torch.stack(
         [
-            focal(
-                logits, mix(MixupParams(True, lam=params.lam, shift=params.shift, picks=picks), LABELS, labels="sample")
-            )
+            focal(logits, mix(dataclasses.replace(params, picks=picks), LABELS, labels="sample"))
             for picks in rng.random((2000, N), dtype=np.float32)
         ]
     )
@@ -156,7 +155,7 @@ def test_masks_of_classes_become_components_when_blended():
     expected = 0.75 * F.cross_entropy(logits, masks) + 0.25 * F.cross_entropy(logits, partner(masks))
     torch.testing.assert_close(F.cross_entropy(logits, mixed), expected)
     assert mix(BLEND, masks, labels="dense", num_classes=3).shape == (N, 3, H, W)
-    picks = MixupParams(active=True, lam=0.75, shift=1, picks=np.array([0, 0.8, 0, 0.8], np.float32))
+    picks = dataclasses.replace(BLEND, picks=np.array([0, 0.8, 0, 0.8], np.float32))
     drawn = mix(picks, masks, labels="sample")
     assert torch.equal(drawn, torch.stack([masks[0], masks[2], masks[2], masks[0]]))
 
@@ -199,7 +198,7 @@ def test_labels_with_a_teacher_are_not_mixed(trick, shape):
 @pytest.mark.parametrize("size", [(N, W), (H, N)])
 def test_two_dimensions_that_happen_to_be_the_images_are_no_mask(size):
     images, target = torch.rand(N, 3, *size), torch.rand(N, size[1])
-    params = dataclasses.replace(CUT, box=(0, 0, size[0] // 2, size[1]), lam=0.5)
+    params = dataclasses.replace(CUT, box=(0, 0, size[0] // 2, size[1]), weights=(0.5, 0.5))
     torch.testing.assert_close(mix(params, target, images), 0.5 * target + 0.5 * partner(target))
 
 

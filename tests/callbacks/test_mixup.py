@@ -13,7 +13,7 @@ def draws(trick, count=2000, n=5):
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 @pytest.mark.parametrize("per_sample", [False, True])
 def test_lam_follows_the_beta_distribution(alpha, per_sample):
-    lam = np.concatenate([np.atleast_1d(params.lam) for params in draws(Mixup(alpha, per_sample=per_sample))])
+    lam = np.concatenate([np.atleast_1d(params.weights[0]) for params in draws(Mixup(alpha, per_sample=per_sample))])
     assert lam.size == 2000 * (5 if per_sample else 1)
     variance = 1 / (4 * (2 * alpha + 1))
     assert abs(lam.mean() - 0.5) < 4 * (variance / lam.size) ** 0.5
@@ -22,7 +22,7 @@ def test_lam_follows_the_beta_distribution(alpha, per_sample):
 
 
 def test_shifts_are_uniform_over_all_partners_but_oneself():
-    shifts = np.bincount([params.shift for params in draws(Mixup())], minlength=5)
+    shifts = np.bincount([params.shifts[1] for params in draws(Mixup())], minlength=5)
     assert shifts[0] == 0
     assert (abs(shifts[1:] - 500) < 4 * (2000 * 0.25 * 0.75) ** 0.5).all()
 

@@ -23,7 +23,7 @@ def test_the_center_is_uniform_in_its_range(center_range):
 
 def test_the_four_partners_are_drawn_independently_and_may_be_the_sample_itself():
     rng = np.random.default_rng(0)
-    partners = np.array([Mosaic().draw(rng, torch.zeros(N, 3, H, W)).partners for _ in range(3000)])
+    partners = np.array([Mosaic().draw(rng, torch.zeros(N, 3, H, W)).shifts for _ in range(3000)])
     for column in partners.T:
         assert (abs(np.bincount(column, minlength=N) - 600) < 4 * (3000 * 0.2 * 0.8) ** 0.5).all()
     assert abs(np.corrcoef(partners.T) - np.eye(4)).max() < 0.1
@@ -33,7 +33,7 @@ def test_each_quadrant_shows_a_whole_partner():
     """A marked corner of the partner appears in the same corner of the quadrant."""
     images = torch.zeros(4, 1, 8, 12)
     images[:, :, :4, :6] = torch.arange(1.0, 5.0).view(4, 1, 1, 1)
-    params = MosaicParams(active=True, size=(8, 12), center=(4, 6), partners=(0, 1, 2, 3))
+    params = MosaicParams(active=True, size=(8, 12), center=(4, 6), shifts=(0, 1, 2, 3), weights=(0.25,) * 4)
     mixed = Mosaic().mix_images(params, images)[0, 0]
     assert [mixed[0, 0], mixed[0, 6], mixed[4, 0], mixed[4, 6]] == [1, 2, 3, 4]
     assert [mixed[3, 5], mixed[3, 11], mixed[7, 5], mixed[7, 11]] == [0, 0, 0, 0]

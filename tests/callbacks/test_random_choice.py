@@ -3,8 +3,6 @@ import pytest
 import torch
 
 from lightning_tricks import RICAP, CutMix, Cutout, LabelSmoothing, Mixup, Mosaic, RandomChoice
-from lightning_tricks.callbacks.cutmix import CutMixParams
-from lightning_tricks.callbacks.mixup import MixupParams
 from tests.plain import PlainModule, image_loader
 
 IMAGES, LABELS = torch.rand(4, 3, 8, 6), torch.arange(4)
@@ -18,16 +16,16 @@ def chosen(choice, count=1000, **arguments):
 @pytest.mark.parametrize(("weights", "share"), [(None, 0.5), ([1, 3], 0.25), ([0.0, 2.0], 0.0)])
 def test_parts_are_chosen_by_weight(weights, share):
     drawn = chosen(RandomChoice([Mixup(), CutMix()], weights=weights))
-    mixups = sum(isinstance(params, MixupParams) for params in drawn)
-    assert all(isinstance(params, MixupParams | CutMixParams) for params in drawn)
+    mixups = sum(params.part.name == "Mixup" for params in drawn)
+    assert all(params.part.name in ("Mixup", "CutMix") for params in drawn)
     assert abs(mixups - 1000 * share) <= 4 * (1000 * share * (1 - share)) ** 0.5
 
 
 def test_the_parts_own_arguments_hold():
     parts = [Mixup(p=0.3), CutMix(start_epoch=2)]
-    active = [params.active for params in chosen(RandomChoice(parts), epoch=0) if isinstance(params, MixupParams)]
+    active = [params.active for params in chosen(RandomChoice(parts), epoch=0) if params.part.name == "Mixup"]
     assert abs(sum(active) - 0.3 * len(active)) < 4 * (0.21 * len(active)) ** 0.5
-    assert not any(params.active for params in chosen(RandomChoice(parts), epoch=0) if isinstance(params, CutMixParams))
+    assert not any(params.active for params in chosen(RandomChoice(parts), epoch=0) if params.part.name == "CutMix")
     batch = {"a": IMAGES, "b": LABELS}
     keyed = RandomChoice([Mixup(alpha=1.0, labels="dense", num_classes=4, input_key="a", target_key="b")])
     assert keyed(batch, rng=0)["b"].shape == (4, 4)
@@ -64,7 +62,7 @@ def test_it_trains_without_the_warning_for_two_mixing_tricks(make_trainer):
     ("arguments", "error", "message"),
     [
         ({"tricks": []}, ValueError, "RandomChoice needs at least one trick, but got none"),
-        ({"tricks": Mixup()}, TypeError, "RandomChoice needs a list of batch tricks, but got <"),
+        ({"tricks": Mixup()}, TypeError, "RandomChoice needs a list of batch tricks, but got Mixup"),
         ({"tricks": ["Mixup"]}, TypeError, r"RandomChoice needs a list of batch tricks, but got \['Mixup'\]"),
         ({"tricks": [Mixup(seed=1)]}, ValueError, "RandomChoice cannot choose Mixup, which has the seed 1 of its own"),
         ({"tricks": [Mixup()], "input_key": 0}, ValueError, "RandomChoice needs input_key and target_key on its parts"),

@@ -37,7 +37,7 @@ def test_crops_lie_anywhere_in_their_partner():
 
 
 def test_the_four_partners_are_drawn_independently_and_may_be_the_sample_itself():
-    partners = np.array([params.partners for params in draws(RICAP())])
+    partners = np.array([params.shifts for params in draws(RICAP())])
     for column in partners.T:
         assert (abs(np.bincount(column, minlength=N) - 600) < 4 * (3000 * 0.2 * 0.8) ** 0.5).all()
     assert abs(np.corrcoef(partners.T) - np.eye(4)).max() < 0.1

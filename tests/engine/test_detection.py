@@ -7,7 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightning_tricks import RICAP, Augment, CutMix, Cutout, Mixup, Mosaic, RandomChoice, RandomErasing
-from lightning_tricks.callbacks.mixup import MixupParams
+from lightning_tricks.callbacks.mixing_trick import MixParams
 from lightning_tricks.callbacks.mosaic import MosaicParams
 from tests.plain import PlainModule
 
@@ -37,7 +37,7 @@ def make_batch(container=list):
     return container(images), container(targets)
 
 
-QUARTERS = MosaicParams(active=True, size=(H, W), center=(4, 6), partners=(0, 1, 2, 0))
+QUARTERS = MosaicParams(active=True, size=(H, W), center=(4, 6), shifts=(0, 1, 2, 0), weights=(0.25,) * 4)
 
 
 def test_mosaic_moves_boxes_with_their_images():
@@ -74,7 +74,9 @@ def test_mosaic_drops_what_has_become_too_small():
 
 def test_mixup_keeps_the_boxes_of_both():
     images, targets = make_batch()
-    new_images, new_targets = Mixup().apply(MixupParams(active=True, lam=0.75, shift=2), torch.stack(images), targets)
+    new_images, new_targets = Mixup().apply(
+        MixParams(active=True, shifts=(0, 2), weights=(0.75, 1 - 0.75)), torch.stack(images), targets
+    )
     assert new_images[:, 0, 0, 0].tolist() == [0.5, 0.75, 1.75]
     assert new_targets[0]["boxes"].tolist() == BOXES[0] + BOXES[2]
     assert new_targets[1]["boxes"].tolist() == BOXES[0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_tricks.engine.randomness import BatchRandomness, FreeGenerator
+from lightning_tricks.engine.batch_run import BatchRandomness, FreeGenerator
 
 PLACE = {"name": "Mixup", "ordinal": 0, "rank": 0}
 

@@ -65,7 +65,7 @@ def test_a_coarse_quadrant_shows_the_whole_mask():
         trick = Mosaic((0.5, 0.5))
         (_, mixed), params = trick.rewrite((IMAGES, coarse), np.random.default_rng(seed))
         for i in range(N):
-            for q, shift in enumerate(params.partners):
+            for q, shift in enumerate(params.shifts):
                 top, left = q // 2 * 2, q % 2 * 4
                 quadrant = mixed[i, top : top + 2, left : left + 4]
                 assert torch.equal(quadrant, coarse[(i + shift) % N][1::2, 1::2])

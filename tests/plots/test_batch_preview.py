@@ -83,7 +83,7 @@ def test_it_shows_the_first_batch_before_and_after_the_tricks(make_trainer, draw
     make_trainer(callbacks=callbacks, max_epochs=2).fit(Module(), image_loader())
     ((rows, arguments),) = drawn_rows
     (_, given), (beside, made) = rows
-    assert [beside[0], beside[1][:6], *beside[2:]] == ["CutMix", "shift ", "RandomErasing"]
+    assert beside == ["CutMix", "RandomErasing"]
     assert made is seen[0]
     assert torch.equal(given[0], next(iter(image_loader()))[0])
     assert arguments == {"max_images": 3, "mean": 0.1, "std": 2.0, "class_names": list("abcde")}

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lightning_tricks.callbacks.batch_trick import BatchParams
 from lightning_tricks.plots.captions import drawn_for_batch, drawn_for_image, wrap
 
 
@@ -22,28 +23,28 @@ def test_a_line_ends_between_labels_where_it_can(text, lines):
 
 
 @dataclasses.dataclass(frozen=True)
-class Params:
+class Params(BatchParams):
     """As a trick of the user's own may have it."""
 
     active: bool = True
-    lam: object = 0.5
+    strength: object = 0.5
     box: object = dataclasses.field(default_factory=lambda: np.array([1, 2, 3, 4]))
     angles: object = dataclasses.field(default_factory=lambda: np.array([0.25, -10.0]))
     kernel: object = (3, 5)
     mode: str = "bilinear"
-    seed: int = 17
+    seed: int = dataclasses.field(default=17, repr=False)
 
 
 def test_a_user_s_own_parameters_are_written_too():
-    assert drawn_for_batch(Params()) == ["λ 0.50", "box 3×4 at (1, 2)", "kernel (3, 5)"]
+    assert drawn_for_batch(Params()) == ["strength 0.50", "box 3×4 at (1, 2)", "kernel (3, 5)"]
     assert drawn_for_image(Params(), 1) == ["angles -10.00"]
 
 
 def test_boxes_of_each_image():
     boxes = np.array([[[0, 0, 2, 2], [1, 2, 3, 4]], [[0, 0, 0, 0], [5, 5, 0, 3]]])
-    params = Params(box=boxes, angles="none", lam=np.array([0.1, 0.9]))
-    assert drawn_for_image(params, 0) == ["λ 0.10", "box 2×2 at (0, 0)", "box 3×4 at (1, 2)"]
-    assert drawn_for_image(params, 1) == ["λ 0.90", "no box", "no box"]
+    params = Params(box=boxes, angles="none", strength=np.array([0.1, 0.9]))
+    assert drawn_for_image(params, 0) == ["strength 0.10", "box 2×2 at (0, 0)", "box 3×4 at (1, 2)"]
+    assert drawn_for_image(params, 1) == ["strength 0.90", "no box", "no box"]
     assert drawn_for_batch(params) == ["kernel (3, 5)"]
 
 

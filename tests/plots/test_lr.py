@@ -79,7 +79,7 @@ def test_tricks_that_do_not_go_together_are_refused():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"callbacks": CosineDecay()}, TypeError, "plot_lr needs callbacks to be a list of callbacks, but got <"),
+        ({"callbacks": CosineDecay()}, TypeError, "plot_lr needs callbacks to be a list of callbacks, but got"),
         ({"callbacks": [CosineDecay]}, TypeError, "plot_lr needs callbacks to be a list"),
         ({"lr": 0}, ValueError, "plot_lr needs lr to be above 0, but got 0"),
         ({"lr": "0.1"}, TypeError, "plot_lr needs lr to be a number"),

@@ -19,7 +19,6 @@ from lightning_tricks.functional.lr import (
 # Shared with the callbacks, and no part of the public interface.
 from lightning_tricks.functional._boxes import check_fits as check_fits  # isort: skip
 from lightning_tricks.functional._cutout import hole_side as hole_side  # isort: skip
-from lightning_tricks.functional._pairing import partner_slices as partner_slices  # isort: skip
 from lightning_tricks.functional._pairing import quadrants as quadrants  # isort: skip
 from lightning_tricks.functional._random_erasing import RatioSampling as RatioSampling  # isort: skip
 

@@ -9,7 +9,7 @@ from torchmetrics import Accuracy
 
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
 from lightning_tricks.models.backbones import TINY, build_model
-from lightning_tricks.optim._zero_gamma import zero_gamma as zero_last_scales
+from lightning_tricks.optim import zero_gamma as zero_last_scales
 from lightning_tricks.optim.adabound import AdaBound
 from lightning_tricks.optim.param_groups import weight_decay_groups
 

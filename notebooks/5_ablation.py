@@ -62,8 +62,8 @@ for note in (*result.notes(), result.warning):
 
 # %% [markdown]
 # Three seeds are a demonstration: take ten seeds or more, and as many epochs as you train for. State
-# the largest difference that does not matter to you, `margin=0.005` say, before you look; otherwise "not shown" is all
-# that a null result can say.
+# the largest difference that does not matter to you, `margin=0.005` say, before you look; otherwise "inconclusive" is
+# all that a null result can say.
 #
 # One chosen arm may then be compared with the baseline on the test part, once: `study.confirm("mixup")`.
 # `result.write(folder)` leaves the tables, the picture and one self-contained page.

@@ -1,7 +1,6 @@
 """``lightning-tricks ablate`` and ``lightning-tricks confirm``."""
 
 import json
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,8 +27,8 @@ from lightning_tricks.data.choose import choose_data
 from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.functional.lr import linear_scaling
 from lightning_tricks.models import Classifier
-from lightning_tricks.study import Ablation, Arm, Comparison, StudyResult
-from lightning_tricks.study.run_store import write_atomically
+from lightning_tricks.study import Ablation, Arm, StudyResult
+from lightning_tricks.study.store import write_atomically
 
 _OPTIONS_FILE = "command.json"
 _FILE_WIDTH = 100  # letters per line in a file or a pipe: enough for the table
@@ -197,24 +196,17 @@ def _report(result: StudyResult, directory: Path, caution: str) -> None:
 
 def comparison_table(result: StudyResult) -> Table:
     """One line per arm; accuracies in percent, differences in percentage points."""
-    interval = f"{100 * result.confidence:g}% interval"
-    columns = "arm", "acc. %", "diff.", interval, "verdict", "s/run", "MB"
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in (0, 1, 2, 3, 5, 6):
-        table.columns[column].justify = "right" if column else "left"
-        table.columns[column].no_wrap = True
-    for row in replace(result, percent=True).rows:
-        paired = ("", "", "") if not row.verdict else (_points(row.difference), _interval(row), Text(row.verdict))
-        memory = "" if math.isnan(row.peak_memory) else f"{row.peak_memory / 1e6:.0f}"
-        table.add_row(Text(row.arm), f"{100 * row.value:.2f}", *paired, f"{row.seconds:.1f}", memory)
+    shown = {
+        "arm": "arm",
+        "mean": "acc. %",
+        "difference": "diff.",
+        "interval": f"{100 * result.confidence:g}% interval",
+    }
+    shown |= {"verdict": "verdict", "s per run": "s/run", "peak MB": "MB"}
+    table = Table(*shown.values(), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column, name in zip(table.columns, shown, strict=True):
+        column.justify = "left" if name in ("arm", "verdict") else "right"
+        column.no_wrap = name != "verdict"
+    for cells in replace(result, percent=True).cells():
+        table.add_row(*(Text(cells[name]) for name in shown))
     return table
-
-
-def _points(difference: float) -> str:
-    return "diverged" if math.isnan(difference) else f"{100 * difference:+.2f}"
-
-
-def _interval(row: Comparison) -> str:
-    if row.num_seeds < 2:
-        return "needs 2 seeds"
-    return "" if math.isnan(row.low) else f"{100 * row.low:+.2f} to {100 * row.high:+.2f}"

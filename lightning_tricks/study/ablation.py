@@ -4,31 +4,30 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
-from lightning_tricks.study.arguments import check_call, check_grid, check_trainer_options
-from lightning_tricks.study.arm import BASELINE, Arm, arms_of, check_rates, describe_arm, references_of
-from lightning_tricks.study.difference import without_source
-from lightning_tricks.study.fingerprint import describe
-from lightning_tricks.study.isolation import isolated_generators
-from lightning_tricks.study.metric import direction
-from lightning_tricks.study.result import StudyResult
-from lightning_tricks.study.run_store import RunStore
-from lightning_tricks.study.runner import Runner
-from lightning_tricks.study.shard import parse_shard
-from lightning_tricks.study.training import Training
+from lightning_tricks.study.arm import BASELINE, Arm, Question, arms_of, check_call, check_rates, references_of
+from lightning_tricks.study.comparison import Mode, direction
+from lightning_tricks.study.fingerprint import describe, settled, without_source
+from lightning_tricks.study.report import StudyResult
+from lightning_tricks.study.runner import Runner, parse_shard
+from lightning_tricks.study.store import RunStore
+from lightning_tricks.study.training import Training, isolated_generators, seed_global_generators
+
+_CONFIRMED_ONCE = "the test part answers one question once"
 
 
 class Ablation:
-    """Trains every arm and the baseline once for each seed, and compares them.
+    """Trains every arm and the baseline once per seed, and compares them.
 
     A seed stands for a new split, new first weights and a new order of the data, the same for all arms: each run builds
     its data with ``datamodule(seed=seed)`` and its module under that seed, and puts the global generators back. The
     metric is that of the weights after the last epoch, on the validation part; the test part is not read before
-    :meth:`confirm`. A datamodule must give the same test part for every seed.
+    :meth:`confirm`. Where the validation part holds samples that are trained on, or the test part changes with the
+    seed, the study stops; parts that do not change with the seed are noted in the result.
 
     With ``lr_grid`` the learning rate belongs to what is compared: each run of each arm, the baseline's too, first
     trains with every rate of the grid on four fifths of its training part, takes the one that is best on the other
@@ -58,9 +57,9 @@ class Ablation:
         arms: name to the tricks that the arm joins, the baseline among them, in running order.
 
     Raises:
-        TypeError: if a factory is none or cannot be called with the arguments above, ``arms`` is no mapping, an arm is
-            neither an :class:`Arm` nor a function, its ``callbacks`` makes no list of callbacks, or a number or a
-            string is none.
+        TypeError: if a factory is not a function or cannot be called with the arguments above, ``arms`` is no mapping,
+            an arm is neither an :class:`Arm` nor a function, its ``callbacks`` makes no list of callbacks, or an
+            argument has another type.
         ValueError: if ``mode`` is not given and the metric's name does not say it, a number is out of its range, a name
             is taken, the arms do not suit the question, or
             ``trainer_options`` holds callbacks (they belong to an arm) or ``max_epochs``; or ``directory`` holds
@@ -74,7 +73,7 @@ class Ablation:
         >>> arms = {"mixup": Arm(lambda: [Mixup()])}
         >>> study = Ablation(Classifier, DigitsDataModule, arms, num_seeds=2, max_epochs=1)
         >>> [(row.arm, row.verdict) for row in study.run().rows]
-        [('baseline', ''), ('mixup', 'not shown with 2 seeds')]
+        [('baseline', ''), ('mixup', 'inconclusive with 2 seeds')]
         >>> study.confirm("mixup", num_seeds=1).part
         'test'
     """
@@ -85,11 +84,11 @@ class Ablation:
         datamodule: Callable[..., pl.LightningDataModule],
         arms: Mapping[str, Arm | Callable[[], Sequence[pl.Callback]]],
         *,
-        question: str = "screen",
+        question: Question = "screen",
         num_seeds: int = 3,
         max_epochs: int = 10,
         metric: str = "val_acc",
-        mode: str | None = None,
+        mode: Mode | None = None,
         directory: Path | str | None = None,
         trainer_options: Mapping[str, Any] | None = None,
         lr_grid: Sequence[float] | None = None,
@@ -103,12 +102,12 @@ class Ablation:
         self.arms = arms_of(question, arms)
         self.num_seeds = check_integer("Ablation", "num_seeds", num_seeds, low=1)
         self.max_epochs = check_integer("Ablation", "max_epochs", max_epochs, low=1)
-        self.mode = check_choice("Ablation", "mode", mode or direction("Ablation", metric), ("max", "min"))
+        self.mode: Mode = check_choice("Ablation", "mode", mode or direction("Ablation", metric), ("max", "min"))
         confidence = check_number("Ablation", "confidence", confidence, above=0, below=1)
         margin = None if margin is None else check_number("Ablation", "margin", margin, above=0)
-        self.lr_grid = None if lr_grid is None else check_grid(lr_grid)
+        self.lr_grid = None if lr_grid is None else _check_grid(lr_grid)
         self.directory = None if directory is None else Path(directory)
-        options = check_trainer_options(trainer_options or {})
+        options = _check_trainer_options(trainer_options or {})
         for name, tricks in self.arms.items():
             for trick in tricks:
                 if trick.module_factory is not None:
@@ -120,7 +119,7 @@ class Ablation:
         with isolated_generators():
             for name, tricks in self.arms.items():
                 check_rates(name, tricks)
-            described = {name: [describe_arm(trick) for trick in tricks] for name, tricks in self.arms.items()}
+            described = {name: [_describe_arm(trick) for trick in tricks] for name, tricks in self.arms.items()}
         self._description = {
             "question": question,
             "arms": described,
@@ -138,7 +137,7 @@ class Ablation:
         }
         if self.directory is not None and (names := without_source(self._description)):
             raise ValueError(
-                f"Ablation needs the source text of {names[0]} to know its study again in {self.directory}, but got "
+                f"Ablation needs the source of {names[0]} to know its study again in {self.directory}, but found "
                 "none; define it in a file or a notebook cell, or give directory=None."
             )
         self._store = RunStore(self.directory, self._description)
@@ -184,6 +183,7 @@ class Ablation:
 
         Raises:
             MisconfigurationException: if the module did not log the metric.
+            ValueError: if the validation part holds samples that are trained on.
             KeyboardInterrupt: after Ctrl-C; what was finished stays.
             OSError: if finished runs could still not be written at the end.
         """
@@ -196,7 +196,9 @@ class Ablation:
         Returns:
             Plain values each: ``arm``, ``seed``, ``metric`` (its name), ``value``, ``diverged``, ``lr`` (``None``
             without a grid), ``seconds`` (of preparation and training), ``peak_memory`` (bytes), ``train_size`` and
-            ``eval_size`` (samples).
+            ``eval_size`` (samples), ``train_part`` and ``eval_part`` (digests, equal for equal parts; ``None`` where
+            a sampler or data set does not say what it gives), and ``equal_samples`` (of the two parts, as far as they
+            were compared).
         """
         return [dict(record) for record in self.result().records]
 
@@ -221,15 +223,15 @@ class Ablation:
 
         Raises:
             TypeError: if ``num_seeds`` is no integer.
-            ValueError: if there is no such arm, it is the baseline, ``num_seeds`` is below 1, or another confirmation
-                was begun.
+            ValueError: if there is no such arm, it is the baseline, ``num_seeds`` is below 1, another confirmation was
+                begun, the test part holds samples that are trained on, or it changes with the seed.
         """
         check_integer("Ablation.confirm", "num_seeds", num_seeds, low=1)
         check_choice("Ablation.confirm", "arm", arm, tuple(self.references))
         description = self._description | {"confirmed arm": arm, "num_seeds": num_seeds, "part": "test"}
         if self._confirmation is None:
             directory = None if self.directory is None else self.directory / "confirm"
-            self._confirmation = RunStore(directory, description, remedy=_ONCE)
+            self._confirmation = RunStore(directory, description, remedy=_CONFIRMED_ONCE)
         self._confirmation.check(description)
         seeds = range(self.num_seeds, self.num_seeds + num_seeds)
         pairs = [(name, seed) for seed in seeds for name in (BASELINE, arm)]
@@ -237,11 +239,16 @@ class Ablation:
         return self._result(self._confirmation, pairs, {arm: BASELINE}, part="test")
 
     def _result(
-        self, store: RunStore, pairs: Sequence[tuple[str, int]], references: Mapping[str, str], *, part: str
+        self,
+        store: RunStore,
+        pairs: Sequence[tuple[str, int]],
+        references: Mapping[str, str],
+        *,
+        part: Literal["validation", "test"],
     ) -> StudyResult:
         finished = store.finished()
         runs = [finished.get((arm, seed, None)) for arm, seed in pairs]
-        self._doubt_margin([run["value"] for run in runs if run is not None])
+        self._warn_unreachable_margin([run["value"] for run in runs if run is not None])
         return StudyResult(
             records=[{key: value for key, value in run.items() if key != "trial"} for run in runs if run is not None],
             missing=[pair for pair, run in zip(pairs, runs, strict=True) if run is None],
@@ -253,7 +260,7 @@ class Ablation:
             margin=self.margin,
         )
 
-    def _doubt_margin(self, values: Sequence[float]) -> None:
+    def _warn_unreachable_margin(self, values: Sequence[float]) -> None:
         """Warns, once, of a margin that no difference of these values can exceed."""
         finite = [value for value in values if math.isfinite(value)]
         if self.margin is None or self.margin < 1 or self._margin_doubted or not finite:
@@ -268,4 +275,33 @@ class Ablation:
             )
 
 
-_ONCE = "the test part answers one question once"
+def _describe_arm(trick: Arm) -> dict[str, Any]:
+    """Plain values that are equal for equal arms."""
+    described: dict[str, Any] = {}
+    # What a function of the prepared makes is not known before the run.
+    if trick.callbacks is not None and trick.prepare is None:
+        made = []
+        for _ in range(2):
+            seed_global_generators(0)  # a teacher that is made here is the same in each process
+            made.append(describe(trick.make_callbacks()))
+        described["made"] = settled(*made)
+    functions = {"callbacks": trick.callbacks, "module_factory": trick.module_factory, "prepare": trick.prepare}
+    return described | {name: describe(value) for name, value in functions.items() if value is not None}
+
+
+def _check_trainer_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of the options of each Trainer."""
+    if taken := sorted({"callbacks", "max_epochs"} & options.keys()):
+        raise ValueError(
+            "Ablation needs trainer_options without callbacks, which belong to the arms, and without max_epochs, an "
+            f"argument of its own, but got {taken}."
+        )
+    return dict(options)
+
+
+def _check_grid(lr_grid: Sequence[float]) -> list[float]:
+    """Returns the learning rates as floats."""
+    grid = [check_number("Ablation", "lr_grid", lr, above=0) for lr in lr_grid]
+    if len(set(grid)) < max(2, len(grid)):
+        raise ValueError(f"Ablation needs lr_grid to hold two or more different rates, but got {grid}.")
+    return grid

@@ -2,16 +2,36 @@
 
 import itertools
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.study.arm import BASELINE
-from lightning_tricks.study.metric import direction, metric_step
 from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm
-from lightning_tricks.study.unit import Unit, unit_of
+
+Mode = Literal["max", "min"]
+Kind = Literal["", "helps", "hurts", "no difference", "inconclusive", "diverged", "missing"]
+_MAX = (
+    "acc|accuracy|accuracies|ap|auc|auroc|auprc|aupr|correct|dice|f1|f2|fbeta|hit|iou|jaccard|kappa|map|mar|matthews|"
+    "mcc|prec|precision|psnr|recall|sensitivity|specificity|ssim|tnr|tpr"
+)
+_MIN = (
+    "bce|brier|ce|cer|crossentropy|distance|ece|eer|err|error|fid|fnr|fpr|hamming|kld?|logloss|loss|losses|lpips|mae|"
+    "mape|misclassification|mse|msle|nll|perplexity|ppl|rmse|rmsle|smape|wer|wrong|xent"
+)
+_GLUED = "(?:val|valid|validation|test|eval|dev|avg|mean|macro|micro|m)?"
+_WORDS: dict[Mode, re.Pattern[str]] = {
+    "max": re.compile(rf"{_GLUED}(?:{_MAX})s?\d*"),
+    "min": re.compile(rf"{_GLUED}(?:{_MIN})s?\d*"),
+}
+# The metric is then something else than the word beside them.
+_TURNED = re.compile(
+    r"neg|negative|minus|inv|inverse|inverted|drop|gap|delta|diff|difference|change|no|non|not|without|free|std|variance"
+)
 
 
 @dataclass(frozen=True)
@@ -28,9 +48,11 @@ class Comparison:
         high: upper end.
         p_value: of "there is no difference", adjusted over the arms; NaN for the baseline, and while runs are missing.
         verdict: ``"helps"``, ``"hurts"``, ``"no difference beyond ±margin"`` (the number in its place) or
-            ``"not shown with n seeds"``; ``"diverged"`` or ``"diverged in k of n runs"``, with the reference's name
+            ``"inconclusive with n seeds"``; ``"diverged"`` or ``"diverged in k of n runs"``, with the reference's name
             before it if the reference did; ``"no verdict, n runs missing"`` while the study is not finished; empty for
             the baseline.
+        kind: the verdict without its numbers: ``"helps"``, ``"hurts"``, ``"no difference"``, ``"inconclusive"``,
+            ``"diverged"``, ``"missing"``, or empty for the baseline.
         num_seeds: how many seeds the row rests on.
         diverged: how many of the arm's runs on those seeds ended with a metric or a weight that is not finite.
         seconds: the median time of one run.
@@ -45,6 +67,7 @@ class Comparison:
     high: float
     p_value: float
     verdict: str
+    kind: Kind
     num_seeds: int
     diverged: int
     seconds: float
@@ -57,16 +80,15 @@ def compare(
     baseline: str = BASELINE,
     references: Mapping[str, str] | None = None,
     planned: Iterable[tuple[str, int]] | None = None,
-    mode: str | None = None,
+    mode: Mode | None = None,
     confidence: float = 0.95,
     margin: float | None = None,
-    percent: bool = False,
 ) -> list[Comparison]:
     """Compares every arm with its reference, seed by seed.
 
     A seed fixes the split, the first weights and the order of the data for all arms alike, so only the difference
     within a seed is looked at; a seed that one of the two has not finished is left out of that arm's row. The interval
-    is that of the corrected resampled t. A verdict other than "not shown" needs a p-value, adjusted by Holm's method
+    is that of the corrected resampled t. A verdict other than "inconclusive" needs a p-value, adjusted by Holm's method
     over all arms and both kinds of claims, of at most 1 − ``confidence``: at most that share of studies makes any false
     claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin. While
     a planned run is missing there is no verdict: what a part of the runs shows may be gone with the others.
@@ -90,8 +112,6 @@ def compare(
         confidence: of the intervals, in (0, 1).
         margin: the largest difference that does not matter, above 0 and in the metric's unit; ``None`` for no claims of
             no difference.
-        percent: whether a verdict gives the margin in points, hundredths of the metric's unit; the numbers of a row
-            stay in that unit.
 
     Returns:
         One row per arm, in the order of ``planned``, or else of the arms' first record.
@@ -118,19 +138,7 @@ def compare(
     check_number("compare", "confidence", confidence, above=0, below=1)
     if margin is not None:
         check_number("compare", "margin", margin, above=0)
-    runs: dict[str, dict[int, Mapping[str, Any]]] = {}
-    for record in records:
-        seeds = runs.setdefault(record["arm"], {})
-        if record["seed"] in seeds:
-            raise ValueError(f"compare: arm {record['arm']!r} has two records of seed {record['seed']}.")
-        seeds[record["seed"]] = record
-    for seed in {seed for seeds in runs.values() for seed in seeds}:
-        sizes = {_sizes(seeds[seed]) for seeds in runs.values() if seed in seeds}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"compare: all arms of a seed share its split, but those of seed {seed} have (training, evaluated) "
-                f"{sorted(sizes)}."
-            )
+    runs = _by_arm_and_seed(records)
     if planned is None:
         planned = itertools.product(runs, {record["seed"] for record in records})
     planned = list(planned)
@@ -146,19 +154,19 @@ def compare(
     for arm, pair in pairs.items():
         test, own = tests[arm], [record["value"] for record in pair.own]
         low, high = test.interval(confidence) if test else (math.nan, math.nan)
-        verdict = ""
+        kind: Kind
         if arm == baseline:
-            low = high = 0.0
+            low, high, kind, verdict = 0.0, 0.0, "", ""
         elif missing:
-            verdict = f"no verdict, {missing} run{'' if missing == 1 else 's'} missing"
+            kind, verdict = "missing", f"no verdict, {missing} run{'' if missing == 1 else 's'} missing"
+        elif verdict := _divergence(pair, against[arm]):
+            kind = "diverged"
         else:
-            verdict = _divergence(pair, against[arm])
-        if arm != baseline and not verdict:
             better = test is not None and (test.mean > 0) == (mode == "max")
-            shown = unit_of(percent)
-            verdict = _verdict(
-                adjusted[arm], 1 - confidence, better=better, margin=margin, unit=shown, num_seeds=len(own)
-            )
+            kind = _kind(adjusted[arm], 1 - confidence, better=better)
+            seeds = f"{len(own)} seed{'' if len(own) == 1 else 's'}"
+            with_numbers = {"no difference": f" beyond ±{margin or 0:g}", "inconclusive": f" with {seeds}"}
+            verdict = kind + with_numbers.get(kind, "")
         rows.append(
             Comparison(
                 arm=arm,
@@ -169,6 +177,7 @@ def compare(
                 high=high,
                 p_value=adjusted[arm][0] if arm in adjusted and not missing else math.nan,
                 verdict=verdict,
+                kind=kind,
                 num_seeds=len(own),
                 diverged=sum(map(_has_diverged, pair.own)),
                 seconds=_median([record["seconds"] for record in pair.own]),
@@ -176,6 +185,23 @@ def compare(
             )
         )
     return rows
+
+
+def _by_arm_and_seed(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
+    runs: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for record in records:
+        seeds = runs.setdefault(record["arm"], {})
+        if record["seed"] in seeds:
+            raise ValueError(f"compare: arm {record['arm']!r} has two records of seed {record['seed']}.")
+        seeds[record["seed"]] = record
+    for seed in {seed for seeds in runs.values() for seed in seeds}:
+        sizes = {_sizes(seeds[seed]) for seeds in runs.values() if seed in seeds}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"compare: all arms of a seed share its split, but those of seed {seed} have (training, evaluated) "
+                f"{sorted(sizes)}."
+            )
+    return runs
 
 
 @dataclass(frozen=True)
@@ -235,14 +261,11 @@ def _p_values(test: CorrectedT | None, margin: float | None) -> list[float]:
     return [test.p_difference()] if margin is None else [test.p_difference(), test.p_equivalence(margin)]
 
 
-def _verdict(
-    adjusted: Sequence[float], level: float, *, better: bool, margin: float | None, unit: Unit, num_seeds: int
-) -> str:
+def _kind(adjusted: Sequence[float], level: float, *, better: bool) -> Kind:
+    """The kind of a verdict, of the adjusted p-values of "no difference" and, with a margin, of "beyond the margin"."""
     if adjusted[0] <= level:
         return "helps" if better else "hurts"
-    if margin is not None and len(adjusted) > 1 and adjusted[1] <= level:
-        return f"no difference beyond ±{unit.margin(margin)}"
-    return f"not shown with {num_seeds} seed{'' if num_seeds == 1 else 's'}"
+    return "no difference" if len(adjusted) > 1 and adjusted[1] <= level else "inconclusive"
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -252,3 +275,38 @@ def _mean(values: Sequence[float]) -> float:
 def _median(values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     return statistics.median(known) if known else math.nan
+
+
+def direction(owner: str, metric: str) -> Mode:
+    """Whether the metric's name says that larger or smaller values are better; ValueError if neither, or both."""
+    chunks = re.findall(r"[^\W_]+", metric)
+    # "mIoU" is one word and "valLoss" two, so both readings count.
+    camel = [part for chunk in chunks for part in re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+", chunk)]
+    words = {word.lower() for word in (*chunks, *camel)}
+    words |= {(first + second).lower() for first, second in pairwise(chunks)}
+    said: set[Mode] = {mode for mode, known in _WORDS.items() if any(known.fullmatch(word) for word in words)}
+    if not said and any(re.fullmatch(r"top\d+", word) for word in words):
+        said = {"max"}
+    if any(_TURNED.fullmatch(word) for word in words) or re.search(r"(^|/)\s*1\s*[-−]", metric):
+        said = set()
+    if len(said) != 1:
+        raise ValueError(
+            f"{owner} needs mode to be given, for the name of metric {metric!r} does not say which values are better: "
+            "pass mode='max' if larger ones are, mode='min' if smaller ones are."
+        )
+    return said.pop()
+
+
+def metric_step(values: Sequence[float], eval_size: int) -> float:
+    """The step that a metric moves in: above 0 unless all values are 0 or none is given.
+
+    The smallest gap between two values is the step of an accuracy, an error or a rounded metric. With few values it can
+    be many steps wide, so it counts for no more than one sample of all (of 1 or of 100 %) or the last digit. A macro
+    average has no regular step; there the share of one sample in the largest value is the least.
+    """
+    largest = max(map(abs, values), default=0.0)
+    noise = 1e-6 * largest  # of metrics in single precision
+    one_sample = (1 if largest <= 1 else 100) / eval_size
+    last_digit = next((10.0**-k for k in range(5) if all(abs(value - round(value, k)) <= noise for value in values)), 0)
+    gaps = [high - low for low, high in pairwise(sorted(values)) if high - low > noise]
+    return max(min([max(one_sample, last_digit), *gaps] if gaps else [one_sample]), largest / eval_size)

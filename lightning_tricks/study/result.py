@@ -1,52 +1,34 @@
-"""What a study found: rows, tables, a picture and a report."""
+"""What the finished runs of a study say: rows, notes and tables."""
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
 
 from lightning_tricks.study.arm import BASELINE
-from lightning_tricks.study.comparison import Comparison, compare
-from lightning_tricks.study.run_store import write_atomically
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from lightning_tricks.study.comparison import Comparison, Mode, compare
 
 DEMONSTRATION_BELOW = 10
 """Fewer seeds than this are a demonstration."""
 
 
 @dataclass(frozen=True)
-class StudyResult:
-    """The finished runs of a study, or of its confirmation, and what follows from them.
-
-    Attributes:
-        records: one mapping of plain values a run; see :meth:`Ablation.records`.
-        missing: the (arm, seed) pairs that are not finished yet.
-        settings: plain values that say what the study is.
-        references: arm to the arm that it is compared with.
-        part: ``"validation"`` or ``"test"``, what the metric was computed on.
-        mode: ``"max"`` if a larger metric is better, ``"min"`` otherwise.
-        confidence: of the intervals and, less 1, the share of studies with a false verdict.
-        margin: the largest difference that does not matter, in the metric's unit; ``None`` if none was stated.
-        percent: whether verdicts, picture and page give the metric in percent and its differences in points, as suits
-            an accuracy in [0, 1]. The numbers of the rows and of the CSV files are in the metric's unit all the same.
-    """
+class Findings:
+    """The finished runs of a study, or of its confirmation; see :class:`StudyResult`."""
 
     records: Sequence[Mapping[str, Any]]
     missing: Sequence[tuple[str, int]]
     settings: Mapping[str, Any]
     references: Mapping[str, str]
     part: str
-    mode: str
+    mode: Mode
     confidence: float
     margin: float | None
     percent: bool = False
 
-    @property
+    @cached_property
     def rows(self) -> list[Comparison]:
         """One row per arm."""
         return compare(
@@ -56,7 +38,6 @@ class StudyResult:
             mode=self.mode,
             confidence=self.confidence,
             margin=self.margin,
-            percent=self.percent,
         )
 
     @property
@@ -74,22 +55,25 @@ class StudyResult:
         """That the study is a demonstration, if it is one; otherwise empty."""
         if not self.is_demonstration:
             return ""
-        seeds = "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
-        return f"With {seeds} this is a demonstration, not evidence: take {DEMONSTRATION_BELOW} or more to decide."
+        return (
+            f"With {_seeds(self.num_seeds)} this is a demonstration, not evidence: take {DEMONSTRATION_BELOW} or more "
+            "to decide."
+        )
 
     def notes(self) -> list[str]:
         """What the rows are and how far they carry, in plain sentences."""
-        seeds = "1 seed" if self.num_seeds == 1 else f"{self.num_seeds} seeds"
         train_size = _range(record["train_size"] for record in self.records)
         eval_size = _range(record["eval_size"] for record in self.records)
         percent, false = f"{100 * self.confidence:g}%", f"{100 * (1 - self.confidence):.3g}%"
         against = "Differences are" + (" from the baseline," if set(self.references.values()) == {BASELINE} else "")
         notes = [
             f"{self.settings['metric']} after the last epoch on the {self.part} part ({eval_size} samples; trained on "
-            f"{train_size}), mean of {seeds}; {'larger' if self.mode == 'max' else 'smaller'} is better.",
+            f"{train_size}), mean of {_seeds(self.num_seeds)}; {'larger' if self.mode == 'max' else 'smaller'} is "
+            "better.",
             f"{against} paired by seed: a seed fixes the split, the first weights and the order of the data for "
             f"all arms. Intervals ({percent}) are those of the corrected resampled t, each for itself; verdicts are "
             f"adjusted over the arms, so that at most {false} of such studies make any false claim.",
+            *self._notes_on_parts(),
         ]
         if self.part == "validation":
             notes.append("The test part was not read.")
@@ -106,52 +90,39 @@ class StudyResult:
             )
         return notes
 
+    def _notes_on_parts(self) -> list[str]:
+        """What is unusual about the training and the evaluated parts."""
+        notes, seeds = [], {record["seed"] for record in self.records}
+        digests = {(record.get("train_part"), record.get("eval_part")) for record in self.records}
+        if self.part == "validation" and len(seeds) > 1 and len(digests) == 1 and None not in next(iter(digests)):
+            notes.append(
+                "All seeds have the same training and validation parts: the verdicts speak of that one split, and the "
+                "intervals are wider than they need be."
+            )
+        by_seed = {(record["seed"], record.get("train_part"), record.get("eval_part")) for record in self.records}
+        if len(by_seed) > len(seeds):
+            notes.append(
+                "Caution: arms of one seed had different parts, so the data differ between the arms. Split by the seed "
+                "that the datamodule is given."
+            )
+        if equal := max((record.get("equal_samples", 0) for record in self.records), default=0):
+            notes.append(
+                f"Caution: up to {equal} samples of the {self.part} part equal samples of the training part. Remove "
+                "duplicates from the data, or split so that equal samples stay together."
+            )
+        return notes
+
     def table_csv(self) -> str:
         """The rows as CSV, everything in the metric's unit; a name that begins like a formula gets an apostrophe."""
-        rows = replace(self, percent=False).rows
-        return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in rows])
+        return _csv([field.name for field in fields(Comparison)], [asdict(row) for row in self.rows])
 
     def runs_csv(self) -> str:
         """The runs as CSV; a name that begins like a formula gets an apostrophe."""
         return _csv(list(self.records[0]) if self.records else [], self.records)
 
-    def figure(self) -> "Figure":
-        """The differences with their intervals, as a new matplotlib figure that belongs to no window."""
-        from lightning_tricks.study.figure import plot_differences
 
-        return plot_differences(self)
-
-    def html(self) -> str:
-        """One page with everything, which needs no other file."""
-        from lightning_tricks.study.report import html_report
-
-        return html_report(self)
-
-    def write(self, directory: Path | str) -> list[Path]:
-        """Writes ``table.csv``, ``runs.csv``, ``differences.png`` and ``report.html``.
-
-        Args:
-            directory: is made if need be.
-
-        Returns:
-            The paths of the files.
-
-        Raises:
-            OSError: if they cannot be written.
-        """
-        directory = Path(directory)
-        from lightning_tricks.study.figure import png
-
-        # The tables first, so that they are there even where the picture fails.
-        files: dict[str, Callable[[], str | bytes]] = {
-            "table.csv": self.table_csv,
-            "runs.csv": self.runs_csv,
-            "report.html": self.html,
-            "differences.png": partial(png, self),
-        }
-        for name, make in files.items():
-            write_atomically(directory / name, make())
-        return [directory / name for name in files]
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
 
 
 def _range(sizes: Iterable[int]) -> str:

@@ -1,17 +1,20 @@
-"""Does the runs of a study that are not finished yet."""
+"""Does the runs of a study that are not finished yet, and shows how far it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
+from tqdm import tqdm
 
 from lightning_tricks.study.arm import Arm
-from lightning_tricks.study.isolation import await_other_ranks
-from lightning_tricks.study.lr_choice import best_lr
-from lightning_tricks.study.progress import StudyProgress
-from lightning_tricks.study.run_store import RunStore, run_name
-from lightning_tricks.study.training import HELD_OUT, Training
+from lightning_tricks.study.store import RunStore, run_name
+from lightning_tricks.study.training import Part, Training
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,10 @@ class Runner:
     mode: str
     lr_grid: Sequence[float] | None
 
-    def do(self, pairs: Sequence[tuple[str, int]], store: RunStore, *, part: str, progress: bool) -> None:
-        """Does the runs that the store does not have.
-
-        Args:
-            pairs: arm and seed of each run.
-            store: where finished runs are and go.
-            part: ``"validation"`` or ``"test"``, what a run is measured on.
-            progress: whether to show on stderr how far it is.
-        """
-        await_other_ranks()
+    def do(self, pairs: Sequence[tuple[str, int]], store: RunStore, *, part: Part, progress: bool) -> None:
+        """Does the runs, pairs of arm and seed, that the store does not have."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()  # all ranks see what rank 0 has written
         # Decided once: all ranks of a distributed run must do the same runs, and this one will write while others read.
         finished = store.finished()
         missing = [(arm, seed) for arm, seed in pairs if (arm, seed, None) not in finished]
@@ -50,7 +47,9 @@ class Runner:
             with StudyProgress(runs=len(missing), epochs=epochs, show=progress and _is_rank_zero()) as bar:
                 for arm, seed in missing:
                     runs = {trial: finished.get((arm, seed, trial)) for trial in range(len(self.lr_grid or ()))}
-                    self._do_one(arm, seed, runs, store, part=part, on_epoch_end=bar.epoch)
+                    finished[arm, seed, None] = self._do_one(arm, seed, runs, store, part=part, on_epoch_end=bar.epoch)
+                    if part == "test":
+                        _check_test_part(finished.values())
                     bar.run(f"{arm}, seed {seed}")
         finally:
             store.close()
@@ -62,12 +61,12 @@ class Runner:
         trials: Mapping[int, Mapping[str, Any] | None],
         store: RunStore,
         *,
-        part: str,
+        part: Part,
         on_epoch_end: Callable[[], None],
-    ) -> None:
+    ) -> dict[str, Any]:
         def train(trial: int | None, lr: float | None) -> dict[str, Any]:
             measured = self.training.run(
-                self.arms[arm], seed, part=part if trial is None else HELD_OUT, lr=lr, on_epoch_end=on_epoch_end
+                self.arms[arm], seed, part=part if trial is None else "held out", lr=lr, on_epoch_end=on_epoch_end
             )
             record = {"arm": arm, "seed": seed, "trial": trial, **measured}
             name = run_name(seed, list(self.arms).index(arm), arm, trial)
@@ -78,7 +77,77 @@ class Runner:
         if self.lr_grid is not None:
             tried = [trials[trial] or train(trial, rate) for trial, rate in enumerate(self.lr_grid)]
             lr = best_lr(tried, mode=self.mode)
-        train(None, lr)
+        return train(None, lr)
+
+
+class StudyProgress(tqdm):
+    """A bar of all epochs on a terminal; elsewhere one line per finished run."""
+
+    def __init__(self, *, runs: int, epochs: int, show: bool = True) -> None:
+        self.runs, self.epochs, self.done, self.show = runs, epochs, 0, show
+        self._start = time.perf_counter()
+        super().__init__(
+            total=runs * epochs,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left",
+            desc=f"run 1 of {runs}",
+            file=sys.stderr,
+            disable=not (show and runs and sys.stderr.isatty()),
+        )
+
+    def epoch(self) -> None:
+        """An epoch has ended."""
+        self.update()
+
+    def run(self, words: str) -> None:
+        """The run that ``words`` name has ended, perhaps before its last epoch."""
+        self.done += 1
+        self.set_description_str(f"run {min(self.done + 1, self.runs)} of {self.runs}", refresh=False)
+        self.n = self.done * self.epochs
+        self.refresh()
+        if self.show and self.disable:
+            left = (time.perf_counter() - self._start) * (self.runs / self.done - 1)
+            text = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+            print(f"run {self.done} of {self.runs} done: {words}; about {text} left", file=sys.stderr)
+
+
+def _check_test_part(records: Iterable[Mapping[str, Any]]) -> None:
+    """Refuses runs that were measured on different test parts."""
+    seeds = {record["eval_part"]: record["seed"] for record in records if record.get("eval_part")}
+    if len(seeds) > 1:
+        one, other = list(seeds.values())[:2]
+        raise ValueError(
+            f"Ablation.confirm needs a datamodule with the same test part for every seed, but those of seeds {one} and "
+            f"{other} differ. Split the test part off with a seed of its own, and start another study."
+        )
+
+
+def best_lr(trials: Sequence[Mapping[str, Any]], *, mode: str) -> float:
+    """The learning rate of the best trial, or of the first of equal ones; a value that is not finite is the worst."""
+
+    def goodness(trial: Mapping[str, Any]) -> float:
+        if not math.isfinite(trial["value"]):
+            return -math.inf
+        return float(trial["value"]) if mode == "max" else -float(trial["value"])
+
+    return float(max(trials, key=goodness)["lr"])
+
+
+def parse_shard(shard: str | tuple[int, int] | None) -> tuple[int, int]:
+    """The share, counted from 1, and the number of shares, of ``(i, n)`` or ``"i/n"``; ``None`` is the only one."""
+    if shard is None:
+        return 1, 1
+    if isinstance(shard, str):
+        match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", shard)
+        if match is None:
+            raise ValueError(f'Ablation needs shard to be of the form "i/n", but got {shard!r}.')
+        index, count = int(match[1]), int(match[2])
+    elif isinstance(shard, tuple | list) and len(shard) == 2 and all(type(number) is int for number in shard):
+        index, count = shard
+    else:
+        raise TypeError(f'Ablation needs shard to be "i/n" or a pair of integers, but got {shard!r}.')
+    if not 1 <= index <= count:
+        raise ValueError(f"Ablation counts shares from 1 to their number, but got share {index} of {count}.")
+    return index, count
 
 
 def _is_rank_zero() -> bool:

@@ -1,29 +1,34 @@
-"""One run of a study: a training with one seed, and the metric of its last weights."""
+"""One run of a study: a training with one seed, its cost, and the metric of its last weights."""
 
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+import random
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_tricks.study.arm import Arm
-from lightning_tricks.study.cost import Cost
-from lightning_tricks.study.isolation import (
-    isolated_generators,
-    keyboard_interrupt_stays_one,
-    quiet,
-    seed_global_generators,
-)
-from lightning_tricks.study.lr_choice import hold_out
-from lightning_tricks.study.parts import part_size
+from lightning_tricks.study.parts import hold_out, read_part, refuse_overlap
 
-HELD_OUT = "held out"
+Part = Literal["validation", "test", "held out"]
+HELD_OUT: Literal["held out"] = "held out"
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_TOLERANCE = 8 * 2**20  # bytes: the kernel counts pages per processor, and adds up now and then
 
 
 @dataclass(frozen=True)
@@ -47,30 +52,16 @@ class Training:
         arm: Sequence[Arm],
         seed: int,
         *,
-        part: str,
+        part: Part,
         lr: float | None = None,
         on_epoch_end: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Trains one arm with one seed and measures it.
+        """Trains one arm with one seed and measures it on a part.
 
-        Args:
-            arm: the tricks that it joins.
-            seed: of the split, the weights and the order of the data.
-            part: what it is measured on: ``"validation"``; ``"test"``, by the module's ``validation_step`` too; or
-                ``"held out"``, a fifth of the training part that this run is not trained on.
-            lr: given to the module factory as ``lr=``; ``None`` for no argument.
-            on_epoch_end: called after each training epoch.
-
-        Returns:
-            Plain values, the same on all ranks: ``metric``, ``value``, ``diverged``, ``lr``, ``seconds``,
-            ``peak_memory``, ``train_size`` and ``eval_size``.
-
-        Raises:
-            TypeError: if the training or the evaluated part is not one DataLoader whose samples can be counted.
-            MisconfigurationException: if the module did not log the metric.
-            KeyboardInterrupt: after Ctrl-C, when Lightning has shut the training down.
+        ``"test"`` is measured by the module's ``validation_step`` too; ``"held out"`` is a fifth of the training part
+        that this run is not trained on. ``lr`` goes to the module factory. The record is the same on all ranks.
         """
-        with isolated_generators(), quiet(), keyboard_interrupt_stays_one():
+        with isolated_generators(), quiet(), reraise_keyboard_interrupt():
             datamodule = self._datamodule(seed, part)
             with Cost() as cost:
                 trainer, module = self._fit(arm, seed, datamodule, part=part, lr=lr, on_epoch_end=on_epoch_end)
@@ -80,9 +71,13 @@ class Training:
                 datamodule.val_dataloader = datamodule.test_dataloader  # type: ignore[method-assign]
             results = trainer.validate(module, datamodule=datamodule, verbose=False)
             evaluated = trainer.val_dataloaders, trainer.num_val_batches
-            # Counted last, for a sampler may draw from the global generators.
-            train_size = part_size(trainer, *trained, part="training")
-            eval_size = part_size(trainer, *evaluated, part=part if part == "test" else "validation")
+            named = part if part == "test" else "validation"
+            # Read last, since that draws from the global generators; seeded, so that equal parts have equal digests.
+            seed_global_generators(0)
+            training = read_part(trainer, *trained, part="training")
+            seed_global_generators(0)
+            measured = read_part(trainer, *evaluated, part=named)
+            refuse_overlap(training, measured, part=named)
         logged = results[0] if results else {}
         if self.metric not in logged:
             raise MisconfigurationException(
@@ -97,13 +92,16 @@ class Training:
             "lr": lr,
             "seconds": cost.seconds,
             "peak_memory": cost.peak_memory,
-            "train_size": train_size,
-            "eval_size": eval_size,
+            "train_size": training.size,
+            "eval_size": measured.size,
+            "train_part": training.digest,
+            "eval_part": measured.digest,
+            "equal_samples": len(training.hashes & measured.hashes),
         }
         # A metric that is not synchronised differs between ranks; what one of them decides by it must hold for all.
         return trainer.strategy.broadcast(record)
 
-    def _datamodule(self, seed: int, part: str) -> pl.LightningDataModule:
+    def _datamodule(self, seed: int, part: Part) -> pl.LightningDataModule:
         datamodule = self.datamodule(seed=seed)
         if part == HELD_OUT:
             hold_out(datamodule, seed=seed)
@@ -115,7 +113,7 @@ class Training:
         seed: int,
         datamodule: pl.LightningDataModule,
         *,
-        part: str,
+        part: Part,
         lr: float | None,
         on_epoch_end: Callable[[], None] | None,
     ) -> tuple[pl.Trainer, pl.LightningModule]:
@@ -163,3 +161,99 @@ def _training_alone(datamodule: pl.LightningDataModule) -> pl.LightningDataModul
     datamodule.val_dataloader = MethodType(pl.LightningDataModule.val_dataloader, datamodule)  # type: ignore[method-assign]
     datamodule.test_dataloader = datamodule.predict_dataloader = refuse  # type: ignore[method-assign]
     return datamodule
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seeds the global generators of Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def isolated_generators() -> Iterator[None]:
+    """Restores the states of the global generators, also after an exception."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
+
+
+@contextmanager
+def reraise_keyboard_interrupt() -> Iterator[None]:
+    """Turns the SystemExit that Lightning raises on Ctrl-C into KeyboardInterrupt, and restores the SIGINT handler."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides Lightning's notes on the hardware and on the end of each fit; other warnings still show."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The .*dataloader.* does not have many workers")
+            warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+class Cost:
+    """Measures the block that it encloses.
+
+    Attributes:
+        seconds: wall-clock time, including the work that a GPU has queued.
+        peak_memory: in bytes, of this process alone: on a GPU the peak of torch's allocator, otherwise the peak of
+            physical memory; ``None`` where that is unknown: not on Linux, and not in a sandbox that does not let the
+            process reset its peak.
+    """
+
+    seconds = 0.0
+    peak_memory: int | None = None
+
+    def __enter__(self) -> "Cost":
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+        # Writing 5 resets VmHWM. A sandbox may refuse or ignore it; then the peak may predate this block.
+        with suppress(OSError):
+            _CLEAR.write_text("5")
+        peak, now = _memory("VmHWM"), _memory("VmRSS")
+        self._is_reset = peak is not None and now is not None and peak - now <= _TOLERANCE
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        gpu_bytes = 0
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+            gpu_bytes = torch.cuda.max_memory_allocated()
+        self.seconds = time.perf_counter() - self._start
+        self.peak_memory = gpu_bytes or (_memory("VmHWM") if self._is_reset else None)
+
+
+def _memory(field: str) -> int | None:
+    """A field of the process's status in bytes."""
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+    return None

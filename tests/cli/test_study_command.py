@@ -252,7 +252,7 @@ def test_confirm_needs_a_finished_study(tmp_path, trainings, capsys):  # noqa: F
 
 def test_in_a_file_each_row_of_the_table_is_one_line(tmp_path, trainings, capsys):  # noqa: F811
     run(f"ablate --seeds 10 --tricks label_smoothing,cosine --out {tmp_path}")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "not shown with 10 seeds" in line]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "inconclusive with 10 seeds" in line]
     assert [row[0] for row in rows] == ["label_smoothing", "cosine"]
 
 

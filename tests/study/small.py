@@ -22,7 +22,7 @@ class Data(pl.LightningDataModule):
         labels = torch.randint(5, (40,), generator=generator)
         self.train, self.validation = TensorDataset(images[:32], labels[:32]), TensorDataset(images[32:], labels[32:])
         if stage == "test":
-            self.test = TensorDataset(torch.full((6, 3, 6, 4), 7.0), labels[:6])
+            self.test = TensorDataset(torch.full((6, 3, 6, 4), 7.0), torch.arange(6) % 5)
 
     def train_dataloader(self):
         return DataLoader(self.train, batch_size=8, shuffle=True)

@@ -3,7 +3,7 @@ import pytest
 from lightning_tricks import Mixup
 from lightning_tricks.study import Arm
 from lightning_tricks.study.arm import arms_of, references_of
-from lightning_tricks.study.run_store import run_name
+from lightning_tricks.study.store import run_name
 from tests.plain import PlainModule
 
 A, B, C = Arm(lambda: ["a"]), Arm(lambda: ["b"], module_factory=int), Arm(lambda: ["c"])
@@ -36,7 +36,7 @@ def test_a_function_stands_for_its_callbacks():
     ("made", "what"), [(Mixup(), "Mixup"), ([Mixup], r"\['type'\]"), (None, "NoneType"), ("mixup", "str")]
 )
 def test_what_is_made_must_be_a_list_of_callbacks(made, what):
-    with pytest.raises(TypeError, match=rf"Arm: expected `callbacks` to make a list of callbacks.* it made {what}\."):
+    with pytest.raises(TypeError, match=rf"Arm needs callbacks to make a list of callbacks.* it made {what}\."):
         Arm(lambda: made).make_callbacks()
 
 
@@ -46,31 +46,31 @@ def test_what_is_prepared_reaches_the_callbacks():
 
 
 def test_bad_arms_are_refused():
-    with pytest.raises(TypeError, match=r"expected arm 'mixup' to be an Arm or a function .* but got list"):
+    with pytest.raises(TypeError, match=r"needs arm 'mixup' to be an Arm or a function .* but got list"):
         arms_of("screen", {"mixup": []})
-    with pytest.raises(TypeError, match="expected the names of arms to be strings, but got 3"):
+    with pytest.raises(TypeError, match="needs the names of arms to be strings, but got 3"):
         arms_of("screen", {3: A})
     for name in ("baseline", " "):
-        with pytest.raises(ValueError, match=f"{name!r} cannot be the name of an arm"):
+        with pytest.raises(ValueError, match=f"neither empty nor 'baseline', but got {name!r}; rename it"):
             arms_of("screen", {name: A})
-    with pytest.raises(ValueError, match="expected `question` to be 'screen' or 'recipe', but got 'all'"):
+    with pytest.raises(ValueError, match="needs question to be one of 'screen', 'recipe', but got 'all'"):
         arms_of("all", {"a": A})
-    with pytest.raises(ValueError, match=r"a recipe needs at least two tricks, but got \['a'\]"):
+    with pytest.raises(ValueError, match=r"needs at least two tricks for a recipe, but got \['a'\]"):
         arms_of("recipe", {"a": A})
-    with pytest.raises(ValueError, match=r"a run has one module, but \['b', 'd'\] each bring"):
+    with pytest.raises(ValueError, match=r"a run has one module, but got \['b', 'd'\]"):
         arms_of("recipe", {"a": A, "b": B, "d": B})
-    with pytest.raises(TypeError, match=r"expected `arms` to map names to arms, such as .*, but got list"):
+    with pytest.raises(TypeError, match=r"needs arms to map names to arms, such as .*, but got list"):
         arms_of("screen", [A])
-    with pytest.raises(ValueError, match="expected `arms` to hold at least one arm beside the baseline, but got none"):
+    with pytest.raises(ValueError, match="needs arms to hold at least one arm beside the baseline, but got none"):
         arms_of("screen", {})
-    with pytest.raises(TypeError, match=r"expected arm 'm' to be an Arm or a function .* but got Mixup"):
+    with pytest.raises(TypeError, match=r"needs arm 'm' to be an Arm or a function .* but got Mixup"):
         arms_of("screen", {"m": Mixup()})
-    with pytest.raises(TypeError, match=r"Arm: expected `callbacks` to be a function, but got Mixup; .* `lambda:`"):
+    with pytest.raises(TypeError, match=r"Arm needs callbacks to be a function, but got Mixup; .* `lambda:`"):
         Arm(Mixup())
-    with pytest.raises(TypeError, match="Arm: expected `module_factory` to be a function, but got PlainModule"):
+    with pytest.raises(TypeError, match="Arm needs module_factory to be a function, but got PlainModule"):
         Arm(module_factory=PlainModule())
     for name in ("callbacks", "module_factory", "prepare"):
-        with pytest.raises(TypeError, match=f"Arm: expected `{name}` to be a function, but got list"):
+        with pytest.raises(TypeError, match=f"Arm needs {name} to be a function, but got list"):
             Arm(**{name: [1]})
 
 

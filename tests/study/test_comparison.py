@@ -53,7 +53,7 @@ def test_confidence_and_baseline_are_obeyed():
     assert wide.low < narrow.low < narrow.high < wide.high
     assert compare(RECORDS, baseline="mixup")[0].difference == pytest.approx(-0.05)
     assert compare(RECORDS, confidence=0.3)[1].verdict == "helps"
-    assert wide.verdict == "not shown with 3 seeds"
+    assert wide.verdict == "inconclusive with 3 seeds"
 
 
 def test_references_are_obeyed():
@@ -70,12 +70,12 @@ def test_verdicts():
     assert compare(records(**worse))[1].verdict == "hurts"
     assert compare(records(**worse), mode="min")[1].verdict == "helps"
     close = records(baseline=GOOD["baseline"], same=[0.502, 0.512, 0.519, 0.531], noisy=NOISY)
-    assert [row.verdict for row in compare(close)[1:]] == ["not shown with 4 seeds"] * 2
+    assert [row.verdict for row in compare(close)[1:]] == ["inconclusive with 4 seeds"] * 2
     assert [row.verdict for row in compare(close, margin=0.02)[1:]] == [
         "no difference beyond ±0.02",
-        "not shown with 4 seeds",
+        "inconclusive with 4 seeds",
     ]
-    assert compare(close, margin=0.001)[1].verdict == "not shown with 4 seeds"
+    assert compare(close, margin=0.001)[1].verdict == "inconclusive with 4 seeds"
     assert compare(records(**GOOD), margin=2.0)[1].verdict == "helps"
 
 
@@ -98,7 +98,7 @@ def test_while_runs_are_missing_there_is_no_verdict():
     late = {f"late{i}": NOISY for i in range(4)}
     runs = records(baseline=[0.50, 0.51, 0.52, 0.53], mixup=[0.65, 0.58, 0.66, 0.61], **late)
     assert compare(runs[:8])[1].verdict == "helps", "alone"
-    assert compare(runs)[1].verdict == "not shown with 4 seeds", "among all arms"
+    assert compare(runs)[1].verdict == "inconclusive with 4 seeds", "among all arms"
     planned = [(run["arm"], run["seed"]) for run in runs]
     for kept in (runs[:8], runs[:-1], [*runs[:7], *runs[8:]]):
         rows = compare(kept, planned=planned)
@@ -114,7 +114,7 @@ def test_while_runs_are_missing_there_is_no_verdict():
 
 def test_one_seed_has_no_interval():
     row = compare([record("baseline", 0, 0.5), record("mixup", 0, 0.75)])[1]
-    assert (row.difference, row.verdict) == (0.25, "not shown with 1 seed")
+    assert (row.difference, row.verdict) == (0.25, "inconclusive with 1 seed")
     assert math.isnan(row.low)
     assert math.isnan(row.high)
 
@@ -123,7 +123,7 @@ def test_one_seed_has_no_interval():
 def test_an_arm_without_a_partner_rests_on_no_seed(runs):
     mixup = compare(runs)[-1]
     assert mixup.num_seeds == 0
-    assert mixup.verdict == ("not shown with 0 seeds" if len(runs) == 1 else "no verdict, 2 runs missing")
+    assert mixup.verdict == ("inconclusive with 0 seeds" if len(runs) == 1 else "no verdict, 2 runs missing")
     assert math.isnan(mixup.difference)
     assert math.isnan(mixup.value)
 
@@ -180,12 +180,12 @@ def test_a_single_seed_that_diverged_says_so():
 def test_a_metric_in_steps_cannot_agree_by_chance():
     # One more of 30 right in both splits; a metric without steps that agrees to the last digit is another matter.
     steps = records(baseline=[15 / 30, 18 / 30], mixup=[16 / 30, 19 / 30])
-    assert compare(steps)[1].verdict == "not shown with 2 seeds"
+    assert compare(steps)[1].verdict == "inconclusive with 2 seeds"
     smooth = records(baseline=[0.5, 0.515625], mixup=[0.765625, 0.78125])
     assert compare(smooth)[1].verdict == "helps"
     # Identical arms show nothing, and no difference beyond a margin that is more than the metric's step.
     same = records(baseline=[15 / 30] * 10, mixup=[15 / 30] * 10)
-    assert compare(same)[1].verdict == "not shown with 10 seeds"
+    assert compare(same)[1].verdict == "inconclusive with 10 seeds"
     assert compare(same, margin=0.03)[1].verdict == "no difference beyond ±0.03"
 
 

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 
-from lightning_tricks.study.figure import plot_differences
 from tests.study.results import LONG, result
 
 
@@ -10,7 +9,7 @@ def draw(study):
     """The figure after its layout, its axes, and its renderer."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    figure = plot_differences(study)
+    figure = study.figure()
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return figure, figure.axes[0], canvas.get_renderer()

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset, WeightedRandomSampler
 
-from lightning_tricks.study.lr_choice import best_lr, hold_out
+from lightning_tricks.study.parts import hold_out
+from lightning_tricks.study.runner import best_lr
 from tests.study.small import Data
 
 NUMBERS = TensorDataset(torch.arange(23))
@@ -85,5 +86,5 @@ def test_the_loader_stays_what_it_was():
     ],
 )
 def test_other_loaders_are_refused(loader):
-    with pytest.raises(TypeError, match="needs one train DataLoader with the usual shuffling for that, but got"):
+    with pytest.raises(TypeError, match=r"needs one train DataLoader with the usual shuffling for lr_grid, .* but got"):
         held(lambda: loader).train_dataloader()

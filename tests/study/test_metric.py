@@ -68,15 +68,15 @@ def test_equal_differences_do_not_depend_on_the_unit(scale, digits):
         values = {arm: [round(scale * count / 100, digits) for count in counts] for arm, counts in right.items()}
         return compare([run | {"eval_size": 100} for run in records(**values)])[1].verdict
 
-    assert verdict({"baseline": [95, 92], "mixup": [96, 93]}) == "not shown with 2 seeds"
-    assert verdict({"baseline": [95, 92, 93], "mixup": [96, 93, 94]}) == "not shown with 3 seeds"
+    assert verdict({"baseline": [95, 92], "mixup": [96, 93]}) == "inconclusive with 2 seeds"
+    assert verdict({"baseline": [95, 92, 93], "mixup": [96, 93, 94]}) == "inconclusive with 3 seeds"
     # All runs of an arm agree: two values, far apart, say nothing of the step between them.
     assert verdict({"baseline": [51, 51, 51, 51], "mixup": [83, 83, 83, 83]}) == "helps"
 
 
 @pytest.mark.parametrize("values", [0.0, 0.7, 1.0, 100.0, -0.2])
 def test_runs_that_all_agree_show_nothing(values):
-    assert compare(records(baseline=[values] * 3, same=[values] * 3))[1].verdict == "not shown with 3 seeds"
+    assert compare(records(baseline=[values] * 3, same=[values] * 3))[1].verdict == "inconclusive with 3 seeds"
 
 
 def test_a_loss_without_ties_keeps_its_power():

@@ -43,7 +43,7 @@ def test_everything_is_on_the_page():
     words = " ".join(page.words)
     for note in study.notes():
         assert note in words
-    for verdict in ("helps", "hurts", "No difference beyond ±margin", "Not shown with n seeds"):
+    for verdict in ("helps", "hurts", "No difference beyond ±margin", "Inconclusive with n seeds"):
         assert verdict in words
     assert "demonstration" not in words
     header, baseline, mixup = page.rows[:3]
@@ -56,7 +56,7 @@ def test_everything_is_on_the_page():
         "mean": "0.9817",
         "seeds": "10",
         "diverged": "0",
-        "s a run": "2.50",
+        "s per run": "2.5",
         "peak MB": "700",
     }
     assert baseline[:5] == ["baseline", "", "", "", ""]

@@ -5,9 +5,10 @@ from dataclasses import replace
 from html import escape
 
 import pytest
-from lightning_tricks.cli.table import comparison_table
 from rich.console import Console
 
+from lightning_tricks.cli.study_command import comparison_table
+from lightning_tricks.study import StudyResult
 from tests.study.results import LONG, result
 
 
@@ -22,11 +23,13 @@ def test_rows_obey_every_setting():
         "helps",
         "hurts",
         "no difference beyond ±0.01",
-        "not shown with 10 seeds",
+        "inconclusive with 10 seeds",
         "diverged in 1 of 10 runs",
     ]
     assert [row.verdict for row in usual.rows] == verdicts
-    assert result(margin=None).rows[3].verdict == "not shown with 10 seeds"
+    assert [row.kind for row in usual.rows] == ["", "helps", "hurts", "no difference", "inconclusive", "diverged"]
+    assert usual.rows is usual.rows, "computed once"
+    assert result(margin=None).rows[3].verdict == "inconclusive with 10 seeds"
     assert result(mode="min").rows[1].verdict == "hurts"
     assert result(confidence=0.5).rows[4].high < usual.rows[4].high
     assert result(references={"cutmix": "mixup"}).rows[4].reference == "mixup"
@@ -34,7 +37,8 @@ def test_rows_obey_every_setting():
 
 def test_in_percent_a_verdict_names_points_and_the_numbers_stay():
     percent = result(percent=True)
-    assert percent.rows[3].verdict == "no difference beyond ±1 point"
+    assert percent.cells()[3]["verdict"] == "no difference beyond ±1 point"
+    assert percent.rows[3].verdict == "no difference beyond ±0.01"
     assert percent.rows[1] == result().rows[1]
     assert percent.table_csv() == result().table_csv()
     assert percent.runs_csv() == result().runs_csv()
@@ -167,7 +171,7 @@ def test_the_tables_are_there_even_if_the_picture_fails(tmp_path, monkeypatch):
     def fail(study):
         raise ValueError("no picture")
 
-    monkeypatch.setattr("lightning_tricks.study.figure.plot_differences", fail)
+    monkeypatch.setattr(StudyResult, "figure", fail)
     with pytest.raises(ValueError, match="no picture"):
         result(num_seeds=2).write(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs.csv", "table.csv"]

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from lightning_tricks.study import run_store
-from lightning_tricks.study.run_store import RunStore, run_name, write_atomically
+from lightning_tricks.study import store as store_module
+from lightning_tricks.study.store import RunStore, run_name, write_atomically
 
 STUDY = {"metric": "val_acc", "num_seeds": 3}
 
@@ -112,7 +112,7 @@ def test_a_full_disk_loses_no_finished_run(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(run_store.os, "fsync", full)
+        disk.setattr(store_module.os, "fsync", full)
         with pytest.warns(UserWarning, match=r"1 finished run\(s\) could not be written .*No space left"):
             runs.append(add(store, seed=1))
         with pytest.warns(UserWarning, match=r"2 finished run\(s\) could not be written"):

@@ -48,6 +48,9 @@ def test_record_is_plain():
         "peak_memory": int,
         "train_size": int,
         "eval_size": int,
+        "train_part": str,
+        "eval_part": str,
+        "equal_samples": int,
     }
     assert (record["metric"], record["train_size"], record["eval_size"]) == ("val_acc", 32, 8)
     assert record["seconds"] > 0

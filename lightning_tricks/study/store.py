@@ -7,31 +7,21 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_tricks.study.difference import difference
-
 Key = tuple[str, int, int | None]
 """Arm, seed, and the place of the learning rate in the grid for a run that only chooses it."""
+_ABSENT = object()  # what is not in a description
 
 
 class RunStore:
-    """One JSON file a run, each written whole or not at all.
+    """The finished runs of a study, one JSON file per run, each written whole or not at all.
 
-    A file is written under another name, flushed to the disk and renamed, so that a kill at any moment leaves either no
-    file or a whole one; several processes may write different runs into one directory. ``study.json``, written before
-    the first run, holds what the study is, each run carries its digest, and runs of another study are refused. A run
-    that cannot be written (a full disk) is kept in memory and written before the next one.
-
-    Args:
-        directory: is made at the first write; ``None`` keeps everything in memory.
-        description: plain values that say what the study is.
-        remedy: what to do about a directory of another study, in words.
-
-    Raises:
-        ValueError: if the directory holds another study.
+    Several processes may write different runs into one directory. ``study.json``, written before the first run, holds
+    what the study is; each run carries its digest, and runs of another study are refused. A run that cannot be written
+    (a full disk) is kept in memory and written before the next one. Without a directory all stays in memory.
     """
 
     def __init__(
@@ -46,31 +36,18 @@ class RunStore:
         self._check_directory()
 
     def check(self, description: Mapping[str, Any]) -> None:
-        """Refuses another study than this store's.
-
-        Raises:
-            ValueError: if ``description`` differs; it says in what.
-        """
+        """Refuses another study than this store's, and says in what it differs."""
         if differs := difference(self.description, json.loads(json.dumps(description))):
             raise ValueError(f"Ablation: another study was begun ({differs}); {self.remedy}.")
 
     def open(self) -> None:
-        """Writes what the study is, if that is not written yet.
-
-        Raises:
-            OSError: if it cannot be written.
-            ValueError: if the directory holds another study.
-        """
+        """Writes what the study is, if that is not written yet."""
         if self.directory is not None and not (path := self.directory / "study.json").exists():
             write_atomically(path, json.dumps(self.description, indent=2))
         self._check_directory()
 
     def finished(self) -> dict[Key, dict[str, Any]]:
-        """All finished runs, those that other processes wrote meanwhile included.
-
-        Raises:
-            ValueError: if a file is not a run of this study.
-        """
+        """All finished runs, those that other processes wrote meanwhile included."""
         for path in sorted(self.directory.glob("runs/*.json")) if self.directory else ():
             record = _read(path)
             if record.pop("study", None) != self.digest:
@@ -80,15 +57,9 @@ class RunStore:
         return dict(self._runs)
 
     def add(self, name: str, record: dict[str, Any], *, write: bool = True) -> None:
-        """Keeps a finished run and writes it; a disk that cannot take it is a warning, and tried again at the next run.
+        """Keeps a finished run and writes it on one rank; a disk that cannot take it is a warning.
 
-        Args:
-            name: of the file, without its ending.
-            record: plain values, with ``arm``, ``seed``, ``trial`` and ``value``.
-            write: ``False`` on all ranks but one.
-
-        Raises:
-            ValueError: if another study has been begun in the directory meanwhile.
+        ``record`` holds plain values, among them ``arm``, ``seed``, ``trial`` and ``value``.
         """
         key = record["arm"], record["seed"], record["trial"]
         self._runs[key] = record
@@ -105,11 +76,7 @@ class RunStore:
             )
 
     def close(self) -> None:
-        """Writes what could not be written before.
-
-        Raises:
-            OSError: if it still cannot be written.
-        """
+        """Writes what could not be written before; OSError if it still cannot."""
         self._flush()
 
     def _flush(self) -> None:
@@ -128,15 +95,7 @@ class RunStore:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes a file so that it is there whole or not at all, whatever happens meanwhile.
-
-    Args:
-        path: of the file; its directory is made.
-        content: of the file; text is written as UTF-8.
-
-    Raises:
-        OSError: if the disk cannot take it; the file is then as it was.
-    """
+    """Writes a file, and makes its directory, so that it is there whole or not at all; text is written as UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own for each process: several may write the same file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
@@ -172,3 +131,26 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"Ablation: {path} is damaged (no JSON object); remove it, and its run is done again.")
     return content
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Which settings of two descriptions differ: ``"name: … there, … here"``; empty if none does."""
+    shown = list(_differences(there, here, ""))
+    return "; ".join(shown[:5]) + (f"; and {len(shown) - 5} more" if len(shown) > 5 else "")
+
+
+def _differences(there: Any, here: Any, path: str) -> Iterator[str]:
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for name in {**there, **here}:
+            inner = f"{path}.{name}" if path else name
+            yield from _differences(there.get(name, _ABSENT), here.get(name, _ABSENT), inner)
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        for place, (item, other) in enumerate(zip(there, here, strict=True)):
+            yield from _differences(item, other, f"{path}[{place}]")
+    # As text 1 is neither 1.0 nor true, and NaN is NaN.
+    elif (one := _text(there)) != (other := _text(here)):
+        yield f"{path}: {one[:60]}{'…' * (len(one) > 60)} there, {other[:60]}{'…' * (len(other) > 60)} here"
+
+
+def _text(value: Any) -> str:
+    return "none" if value is _ABSENT else json.dumps(value, sort_keys=True)

@@ -16,6 +16,11 @@ WAYS_OUT = (
     "F.cross_entropy."
 )
 
+METRIC_WAYS_OUT = (
+    "Way out: metric(logits.detach(), y.hard), which sees the dominant labels. A metric that you have written, or that "
+    "could be a loss, gets no soft labels."
+)
+
 
 def refusal(
     operation: str, reason: str = "is not known to be right for soft labels", *, ways_out: str = WAYS_OUT

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from lightning_tricks.functional.losses import Spread, teacher_log_probabilities, uniform_share
-from lightning_tricks.soft_target.error import SoftTargetError, refusal
-from lightning_tricks.soft_target.metrics_stack import inside_torchmetrics
+from lightning_tricks.soft_target.error import METRIC_WAYS_OUT, SoftTargetError, refusal
 from lightning_tricks.soft_target.state import WeightedLabels
+from lightning_tricks.soft_target.torchmetrics_frames import is_below_torchmetrics, sees_hard_labels
 
 HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Torch function → handler(function, *args, **kwargs), which returns NotImplemented where it does not apply."""
@@ -207,8 +207,8 @@ class SoftTarget(WeightedLabels):
         if name.startswith("_") and not name.startswith("__"):  # torch's internals read metadata; the fence stands
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
-        if torch.compiler.is_compiling() or not inside_torchmetrics():
-            raise error or refusal(name)
+        if not sees_hard_labels():
+            raise error or _refusal(name)
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs))
         return func(*args, **kwargs)
 
@@ -225,10 +225,15 @@ class SoftTarget(WeightedLabels):
         if target is not None and type(target._labels) is not Tensor:  # the compiler's stand-ins alias one another
             teacher = None if target._teacher is None else func(target._teacher)
             return target.like(func(target._labels), func(target._weights), teacher, target._origins)
-        if not inside_torchmetrics():
-            raise refusal(func.name())
+        if not sees_hard_labels():
+            raise _refusal(func.name())
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs or {}))
         return func(*args, **kwargs)
+
+
+def _refusal(operation: str) -> SoftTargetError:
+    """Returns the error for an operation that is not allowed, with the ways out of the code that asks."""
+    return refusal(operation, ways_out=METRIC_WAYS_OUT) if is_below_torchmetrics() else refusal(operation)
 
 
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 Boxes: TypeAlias = Tensor | np.ndarray
@@ -16,14 +17,28 @@ Fill: TypeAlias = float | Sequence[float] | Tensor
 _LARGE_IMAGE = 2**16  # bytes
 
 
-def box_mask(boxes: Boxes, *, images: Tensor, owner: str) -> Tensor:
-    """Marks the pixels inside the boxes: bool (N, 1, …, 1, H, W) on the images' device, without reading a box back.
+def image_size(images: Tensor, *, owner: str) -> tuple[int, int]:
+    """Returns ``(H, W)`` of images (N, …, H, W)."""
+    if images.ndim < 3:
+        raise ValueError(f"{owner} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
+    return images.shape[-2], images.shape[-1]
 
-    Example:
-        >>> import torch
-        >>> box_mask(torch.tensor([[0, 1, 1, 2]]), images=torch.zeros(1, 2, 4), owner="cutout").int().tolist()
-        [[[0, 1, 1, 0], [0, 0, 0, 0]]]
-    """
+
+def boxes_around(
+    centers: ArrayLike, *, length: int | np.ndarray, size: tuple[int, int], owner: str, name: str
+) -> np.ndarray:
+    """Returns boxes of a given side around pixels of the image, clipped at its border."""
+    middle, extent = np.asarray(centers), np.asarray(size)
+    if not ((middle >= 0) & (middle < extent)).all():
+        raise ValueError(f"{owner} needs {name} to be inside the image of size {tuple(size)}, but got {middle}.")
+    start = middle - length // 2
+    stop = np.minimum(start + length, extent)
+    start = np.maximum(start, 0)
+    return np.concatenate([start, stop - start], axis=-1)
+
+
+def box_mask(boxes: Boxes, *, images: Tensor, owner: str) -> Tensor:
+    """Marks the pixels inside the boxes: bool (N, 1, …, 1, H, W) on the images' device, without reading a box back."""
     boxes = _checked_boxes(boxes, images=images, owner=owner)
     start, stop = boxes[..., :2], boxes[..., :2] + boxes[..., 2:]
     inside = []
@@ -41,13 +56,7 @@ def box_mask(boxes: Boxes, *, images: Tensor, owner: str) -> Tensor:
 
 
 def erase(images: Tensor, *, boxes: Boxes, value: Fill, owner: str) -> Tensor:
-    """Returns new images whose boxes are filled with a value; the shape, dtype and memory format stay.
-
-    Example:
-        >>> import torch
-        >>> erase(torch.ones(1, 2, 3), boxes=torch.tensor([[0, 1, 1, 2]]), value=7, owner="cutout").tolist()
-        [[[1.0, 7.0, 7.0], [1.0, 1.0, 1.0]]]
-    """
+    """Returns new images whose boxes are filled with a value; the shape, dtype and memory format stay."""
     boxes = _checked_boxes(boxes, images=images, owner=owner)
     check_fits(value, images=images, owner=owner)
     if isinstance(value, Tensor):
@@ -63,15 +72,7 @@ def erase(images: Tensor, *, boxes: Boxes, value: Fill, owner: str) -> Tensor:
 
 
 def check_fits(value: Fill, *, images: Tensor, owner: str) -> None:
-    """Raises for values that cannot fill these images: another number of channels, or beyond their dtype.
-
-    Example:
-        >>> import torch
-        >>> check_fits((0.5, 1.5), images=torch.ones(1, 3, 8, 6), owner="cutout")
-        Traceback (most recent call last):
-        ...
-        ValueError: cutout needs one value per channel, but got 2 for images of shape (1, 3, 8, 6).
-    """
+    """Raises for values that cannot fill these images: another number of channels, or beyond their dtype."""
     dtype = images.dtype
     if isinstance(value, Tensor):
         if not torch.can_cast(value.dtype, dtype):
@@ -95,13 +96,12 @@ def check_fits(value: Fill, *, images: Tensor, owner: str) -> None:
 def _checked_boxes(boxes: Boxes, *, images: Tensor, owner: str) -> Boxes:
     """Returns the boxes in 64 bits, lists as a tensor."""
     n = len(images)
-    if images.ndim < 3:
-        raise ValueError(f"{owner} needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
-    if not isinstance(boxes, np.ndarray):
+    image_size(images, owner=owner)
+    if isinstance(boxes, np.ndarray):
+        is_integer = boxes.dtype.kind in "iu"
+    else:
         boxes = torch.as_tensor(boxes)
         is_integer = not (boxes.is_floating_point() or boxes.is_complex() or boxes.dtype == torch.bool)
-    else:
-        is_integer = boxes.dtype.kind in "iu"
     if not is_integer:
         raise TypeError(f"{owner} needs boxes of integers, but got {boxes.dtype}.")
     if boxes.ndim not in (2, 3) or boxes.shape[0] != n or boxes.shape[-1] != 4:
@@ -121,6 +121,7 @@ def _pays_one_by_one(images: Tensor, boxes: Boxes) -> bool:
 
 
 def _erase_one_by_one(images: Tensor, boxes: Boxes, fill: Tensor) -> Tensor:
+    """Erases with one copy per box."""
     erased = images.clone()
     fills = fill.expand_as(images)
     for image, source, holes in zip(erased, fills, boxes.reshape(len(images), -1, 4).tolist(), strict=True):

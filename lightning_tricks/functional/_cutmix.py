@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lightning_tricks.functional._boxes import box_mask
+from lightning_tricks.functional._boxes import box_mask, boxes_around, image_size
 from lightning_tricks.functional._pairing import partner_slices
 
 
@@ -39,17 +39,12 @@ def cutmix_box(area_share: ArrayLike, *, center: ArrayLike, size: tuple[int, int
         Yun et al., "CutMix", arXiv:1905.04899. The authors' code makes a box of odd length one pixel shorter; here it
         keeps its length.
     """
-    share, middle, extent = np.asarray(area_share, np.float64), np.asarray(center), np.asarray(size)
+    share = np.asarray(area_share, np.float64)
     if not ((share >= 0) & (share <= 1)).all():
         raise ValueError(f"cutmix_box needs area_share to be in [0, 1], but got {share}.")
-    if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutmix_box needs center to be inside the image of size {tuple(size)}, but got {middle}.")
-    length = np.rint(extent * np.sqrt(share)[..., None]).astype(np.int64)
-    start = middle - length // 2
-    stop = np.minimum(start + length, extent)
-    start = np.maximum(start, 0)
-    boxes = np.concatenate([start, stop - start], axis=-1)
-    return boxes, 1.0 - boxes[..., 2] * boxes[..., 3] / (extent[0] * extent[1])
+    length = np.rint(size * np.sqrt(share)[..., None]).astype(np.int64)
+    boxes = boxes_around(center, length=length, size=size, owner="cutmix_box", name="center")
+    return boxes, 1.0 - boxes[..., 2] * boxes[..., 3] / (size[0] * size[1])
 
 
 def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: int = 1) -> Tensor:
@@ -103,13 +98,13 @@ def cutmix(images: Tensor, *, box: Sequence[int] | np.ndarray | Tensor, shift: i
 
 
 def _box_slices(box: Sequence[int] | np.ndarray, images: Tensor) -> tuple[slice, slice]:
-    if images.ndim < 3:
-        raise ValueError(f"cutmix needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
+    """Returns the rows and the columns of a box that lies inside the images."""
+    full_height, full_width = size = image_size(images, owner="cutmix")
     if np.shape(box) != (4,):
         raise ValueError(f"cutmix needs box to be (top, left, height, width), but got {box}.")
     if np.asarray(box).dtype.kind not in "iu":
         raise TypeError(f"cutmix needs boxes of integers, but got {box}.")
     top, left, height, width = (int(number) for number in box)
-    if min(top, left, height, width) < 0 or top + height > images.shape[-2] or left + width > images.shape[-1]:
-        raise ValueError(f"cutmix needs box to be inside images of size {tuple(images.shape[-2:])}, but got {box}.")
+    if min(top, left, height, width) < 0 or top + height > full_height or left + width > full_width:
+        raise ValueError(f"cutmix needs box to be inside images of size {size}, but got {box}.")
     return slice(top, top + height), slice(left, left + width)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from lightning_tricks.functional._boxes import erase
+from lightning_tricks.functional._boxes import boxes_around, erase
 from lightning_tricks.functional.checks import check_integer, check_number
 
 
@@ -39,22 +39,11 @@ def cutout_boxes(centers: ArrayLike, *, length: int | float, size: tuple[int, in
         arXiv:1708.04552. The authors' code makes a hole of odd length one pixel shorter.
     """
     side = hole_side(length, size=size)
-    middle, extent = np.asarray(centers), np.asarray(size)
-    if not ((middle >= 0) & (middle < extent)).all():
-        raise ValueError(f"cutout_boxes needs centers to be inside the image of size {tuple(size)}, but got {middle}.")
-    start = middle - side // 2
-    stop = np.minimum(start + side, extent)
-    start = np.maximum(start, 0)
-    return np.concatenate([start, stop - start], axis=-1)
+    return boxes_around(centers, length=side, size=size, owner="cutout_boxes", name="centers")
 
 
 def hole_side(length: int | float, *, size: tuple[int, int]) -> int:
-    """Returns the side of a hole in pixels, from :func:`cutout_boxes`'s ``length`` and ``size``.
-
-    Example:
-        >>> hole_side(0.5, size=(6, 8))
-        3
-    """
+    """Returns the side of a hole in pixels, from the ``length`` and ``size`` of :func:`cutout_boxes`."""
     if isinstance(length, float):
         share = check_number("cutout_boxes", "a float length", length, above=0, below=1)
         side = max(1, round(share * min(size)))
@@ -62,8 +51,8 @@ def hole_side(length: int | float, *, size: tuple[int, int]) -> int:
         side = check_integer("cutout_boxes", "length", length, low=1)
     if side >= max(size):
         raise ValueError(
-            f"cutout_boxes needs holes that cannot cover the whole image, "
-            f"but got holes of {side}×{side} pixels for images of {size[0]}×{size[1]}."
+            f"cutout_boxes needs holes that cannot cover the whole image, but got holes of {side}×{side} pixels "
+            f"for images of {size[0]}×{size[1]}."
         )
     return side
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightning_tricks.functional._boxes import image_size
 from lightning_tricks.functional._pairing import partner_slices, quadrant_weights, quadrants
 from lightning_tricks.functional.checks import check_choice
 
@@ -52,8 +53,7 @@ def mosaic(
         After Bochkovskiy et al., "YOLOv4", arXiv:2004.10934, which crops its four images; here they are shown whole;
         :func:`~lightning_tricks.functional.ricap` crops.
     """
-    if images.ndim < 3:
-        raise ValueError(f"mosaic needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
+    size = image_size(images, owner="mosaic")
     if len(shifts) != 4:
         raise ValueError(f"mosaic needs four shifts, but got {len(shifts)}.")
     check_choice("mosaic", "interpolation", interpolation, get_args(Interpolation))
@@ -61,19 +61,17 @@ def mosaic(
         raise TypeError(
             f"mosaic needs floating-point or uint8 images for interpolation='bilinear', but got {images.dtype}."
         )
-    resize = _nearest
-    source = images
+    resize, source = _nearest, images
     if interpolation == "bilinear":
-        resize = _bilinear
         # Half precision would round the filter's weights, and on the CPU torch has no antialiasing for it.
-        source = images.to(torch.promote_types(images.dtype, torch.float32))
+        resize, source = _bilinear, images.to(torch.promote_types(images.dtype, torch.float32))
     patched = torch.empty_like(images)
-    boxes = quadrants(center, size=(images.shape[-2], images.shape[-1]), owner="mosaic")
+    boxes = quadrants(center, size=size, owner="mosaic")
     for (top, left, height, width), shift in zip(boxes, shifts, strict=True):
         if len(images) == 0 or height == 0 or width == 0:
             continue
         small = resize(source, height, width)
-        if interpolation == "bilinear" and images.dtype == torch.uint8:
+        if resize is _bilinear and images.dtype == torch.uint8:
             small = small.round_()
         for own, partner in partner_slices(len(images), int(shift)):
             patched[own][..., top : top + height, left : left + width] = small[partner]
@@ -145,6 +143,7 @@ def mosaic_boxes(
 
 
 def _bilinear(images: Tensor, height: int, width: int) -> Tensor:
+    """Resizes images (N, …, H, W) with antialiasing."""
     if width == 1 < height:
         # torch 2.14 repeats the first row of an antialiased result that is one pixel wide; its columns are correct.
         return _bilinear(images.mT, width, height).mT
@@ -155,6 +154,7 @@ def _bilinear(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def _nearest(images: Tensor, height: int, width: int) -> Tensor:
+    """Resizes images (N, …, H, W) by copying pixels."""
     rows = _middles(images.shape[-2], height, images.device)
     columns = _middles(images.shape[-1], width, images.device)
     return images[..., rows[:, None], columns]

@@ -2,12 +2,7 @@
 
 
 def partner_slices(n: int, shift: int) -> list[tuple[slice, slice]]:
-    """Returns pairs of slices of samples and their partners, (i + shift) mod n: views instead of a gather.
-
-    Example:
-        >>> partner_slices(5, 2)
-        [(slice(0, 3, None), slice(2, 5, None)), (slice(3, 5, None), slice(0, 2, None))]
-    """
+    """Returns pairs of slices of samples and their partners, (i + shift) mod n: views instead of a gather."""
     if n == 0:
         return []
     shift %= n
@@ -16,12 +11,7 @@ def partner_slices(n: int, shift: int) -> list[tuple[slice, slice]]:
 
 
 def quadrants(boundary: tuple[int, int], *, size: tuple[int, int], owner: str) -> list[tuple[int, int, int, int]]:
-    """Returns boxes ``(top, left, height, width)``: top-left, top-right, bottom-left and bottom-right quadrant.
-
-    Example:
-        >>> quadrants((1, 3), size=(4, 5), owner="ricap")
-        [(0, 0, 1, 3), (0, 3, 1, 2), (1, 0, 3, 3), (1, 3, 3, 2)]
-    """
+    """Returns boxes ``(top, left, height, width)``: top-left, top-right, bottom-left and bottom-right quadrant."""
     row, column = (int(number) for number in boundary)
     height, width = size
     if not (0 <= row <= height and 0 <= column <= width):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_tricks.functional._boxes import image_size
 from lightning_tricks.functional._pairing import partner_slices, quadrant_weights, quadrants
 
 
@@ -41,11 +42,9 @@ def ricap(
         Takahashi et al., "Data Augmentation using Random Image Cropping and Patching for Deep CNNs", arXiv:1811.09030.
         There a permutation of the batch draws each partner; here a shift.
     """
-    if images.ndim < 3:
-        raise ValueError(f"ricap needs images of shape (N, ..., H, W), but got shape {tuple(images.shape)}.")
+    full_height, full_width = size = image_size(images, owner="ricap")
     if len(offsets) != 4 or len(shifts) != 4:
         raise ValueError(f"ricap needs four offsets and four shifts, but got {len(offsets)} and {len(shifts)}.")
-    full_height, full_width = size = images.shape[-2], images.shape[-1]
     patched = torch.empty_like(images)
     for box, offset, shift in zip(quadrants(boundary, size=size, owner="ricap"), offsets, shifts, strict=True):
         top, left, height, width = box

@@ -75,26 +75,14 @@ def check_choice(owner: str, name: str, value: object, choices: Collection[str])
 
 
 def unknown_name(kind: str, name: str, known: Collection[str], *, more: str = "") -> ValueError:
-    """Returns the error for an unknown name; it suggests the closest known one.
-
-    Args:
-        kind: what was named, for example "trick".
-        name: as the user typed it.
-        known: all known names.
-        more: what else could have been given, for example ", or a folder".
-
-    Example:
-        >>> str(unknown_name("trick", "mixpu", ["mixup", "cutmix"]))
-        "there is no trick 'mixpu'. Did you mean 'mixup'?"
-        >>> str(unknown_name("trick", "warp", ["mixup", "cutmix"]))
-        "there is no trick 'warp'. There are: cutmix, mixup."
-    """
+    """Returns the error for an unknown name; suggests the closest known one, or lists all and ``more``."""
     near = _nearest(name, known)
     hint = f"Did you mean {near!r}?" if near else f"There are: {', '.join(sorted(known))}{more}."
     return ValueError(f"there is no {kind} {name!r}. {hint}")
 
 
 def _nearest(name: str, known: Collection[str]) -> str | None:
+    """Returns the known name that looks most like this one, or ``None``."""
     spelt = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), spelt, n=1)
     return spelt[near[0]] if near else None

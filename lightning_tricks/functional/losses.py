@@ -61,15 +61,7 @@ def soft_cross_entropy(
         tensor(0.7201)
     """
     loss = soft_nll_loss(
-        logits,
-        labels,
-        weights,
-        normalized=False,
-        class_weights=class_weights,
-        ignore_index=ignore_index,
-        label_smoothing=label_smoothing,
-        spread=spread,
-        reduction=reduction,
+        logits, labels, weights, class_weights, ignore_index, label_smoothing, spread, reduction, normalized=False
     )
     return loss.to(result_dtype(logits))
 
@@ -125,16 +117,16 @@ def soft_nll_loss(
     scores: Tensor,
     labels: Tensor | Sequence[Tensor],
     weights: Tensor | Sequence[Tensor],
+    class_weights: Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    spread: Spread,
+    reduction: Reduction,
     *,
-    normalized: bool = True,
-    class_weights: Tensor | None = None,
-    ignore_index: int = -100,
-    label_smoothing: float = 0.0,
-    spread: Spread = "all",
-    reduction: Reduction = "mean",
+    normalized: bool,
 ) -> Tensor:
     """Computes :func:`soft_cross_entropy` in float32 at least; scores are log-probabilities if ``normalized``."""
-    check_reduction(reduction)
+    check_choice("The loss", "reduction", reduction, get_args(Reduction))
     dim = class_dim(scores)
     num_classes = scores.shape[dim]
     if class_weights is not None and class_weights.shape != (num_classes,):
@@ -143,8 +135,7 @@ def soft_nll_loss(
             f"but got shape {tuple(class_weights.shape)}."
         )
     epsilon = uniform_share(label_smoothing, spread, num_classes)
-    if scores.dtype != compute_dtype(scores):
-        scores = scores.to(compute_dtype(scores))
+    scores = scores.to(compute_dtype(scores))
     labels, weights = _components(scores, labels, weights, dim)  # (K, *target shape)
     ignored = labels == ignore_index
     labels = labels.masked_fill(ignored, 0)
@@ -188,7 +179,6 @@ def distillation_terms(logits: Tensor, teacher: Tensor, *, temperature: float, w
             f"Distillation needs a student and a teacher with logits of one shape, but got {tuple(logits.shape)} "
             f"({logits.shape[dim]} classes) and {tuple(teacher.shape)} ({teacher.shape[dim]} classes)."
         )
-    check_number("Distillation", "temperature", temperature, above=0)
     check_number("Distillation", "weight", weight, low=0)
     student = torch.log_softmax(logits.to(compute_dtype(logits)) / temperature, dim)
     probabilities = teacher.exp()
@@ -200,15 +190,9 @@ def distillation_terms(logits: Tensor, teacher: Tensor, *, temperature: float, w
 
 def reduce_loss(loss: Tensor, counted: Tensor, reduction: str) -> Tensor:
     """Reduces the losses; ``"mean"`` divides by the sum of ``counted``."""
-    check_reduction(reduction)
-    if reduction == "none":
+    if check_choice("The loss", "reduction", reduction, get_args(Reduction)) == "none":
         return loss
     return loss.sum() if reduction == "sum" else loss.sum() / counted.sum()
-
-
-def check_reduction(reduction: str) -> None:
-    """Raises for an unknown reduction."""
-    check_choice("The loss", "reduction", reduction, get_args(Reduction))
 
 
 def uniform_share(label_smoothing: float, spread: Spread, num_classes: int) -> float:
@@ -258,6 +242,4 @@ def _components(
             f"The loss needs labels and weights of shape (K, {', '.join(map(str, shape))}) for logits of shape "
             f"{tuple(scores.shape)}, but got {tuple(labels.shape)} and {tuple(weights.shape)}."
         )
-    if labels.dtype != torch.int64:
-        labels = labels.long()
-    return labels, weights if weights.dtype == scores.dtype else weights.to(scores.dtype)
+    return labels.long(), weights.to(scores.dtype)

@@ -1,27 +1,22 @@
-"""Learning-rate schedules: each factory checks its arguments once and returns a function from step to factor.
-
-A schedule takes the optimizer step, an integer from 0, also past the end, and returns the Python float that multiplies
-the learning rate. Schedules can be pickled.
-"""
+"""Learning-rate schedules: each factory checks its arguments once and returns a function from step to factor."""
 
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 from lightning_tricks.functional.checks import check_choice, check_integer, check_number
 
 Schedule: TypeAlias = Callable[[int], float]
+"""From the optimizer step, 0 or more, also past the end, to the float that multiplies the learning rate; picklable."""
 ScalingRule: TypeAlias = Literal["linear", "sqrt"]
 
 
 def linear_scaling(*, batch_size: int, base_batch_size: int = 256, rule: ScalingRule = "linear") -> Schedule:
     """Scales the learning rate with the batch size.
 
-    ``batch_size / base_batch_size`` with ``rule="linear"``, its square root with ``rule="sqrt"``; the same at every
-    step.
+    ``batch_size / base_batch_size`` at every step with ``rule="linear"``, its square root with ``rule="sqrt"``.
 
     Args:
         batch_size: samples per optimizer step, over all ranks and accumulated batches; at least 1.
@@ -36,10 +31,8 @@ def linear_scaling(*, batch_size: int, base_batch_size: int = 256, rule: Scaling
         ValueError: an argument is out of its range.
 
     Example:
-        >>> linear_scaling(batch_size=1024)(0)
-        4.0
-        >>> linear_scaling(batch_size=1024, rule="sqrt")(0)
-        2.0
+        >>> linear_scaling(batch_size=1024)(0), linear_scaling(batch_size=1024, rule="sqrt")(0)
+        (4.0, 2.0)
 
     References:
         Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677, section 2.1. The square root is from
@@ -48,13 +41,11 @@ def linear_scaling(*, batch_size: int, base_batch_size: int = 256, rule: Scaling
     size = check_integer("linear_scaling", "batch_size", batch_size, low=1)
     base = check_integer("linear_scaling", "base_batch_size", base_batch_size, low=1)
     check_choice("linear_scaling", "rule", rule, get_args(ScalingRule))
-    return partial(_constant, size / base if rule == "linear" else math.sqrt(size / base))
+    return partial(_plateaus, (size / base if rule == "linear" else math.sqrt(size / base),), ())
 
 
 def constant_warmup(*, warmup_steps: int, factor: float = 0.1) -> Schedule:
-    """Holds the learning rate at a lower constant first.
-
-    ``factor`` for step < warmup_steps, then 1.
+    """Holds the learning rate at a lower constant first: ``factor`` for step < warmup_steps, then 1.
 
     Args:
         warmup_steps: length of the warm-up; at least 0, where 0 means no warm-up.
@@ -68,15 +59,14 @@ def constant_warmup(*, warmup_steps: int, factor: float = 0.1) -> Schedule:
         ValueError: an argument is out of its range.
 
     Example:
-        >>> schedule = constant_warmup(warmup_steps=2)
-        >>> [schedule(step) for step in range(4)]
+        >>> list(map(constant_warmup(warmup_steps=2), range(4)))
         [0.1, 0.1, 1.0, 1.0]
 
     References:
         He et al., "Deep Residual Learning", arXiv:1512.03385, section 4.2 (ResNet-110).
     """
     length = check_integer("constant_warmup", "warmup_steps", warmup_steps, low=0)
-    return partial(_low_first, check_number("constant_warmup", "factor", factor, above=0), length)
+    return partial(_plateaus, (check_number("constant_warmup", "factor", factor, above=0), 1.0), (length,))
 
 
 def gradual_warmup(*, warmup_steps: int, start_factor: float | None = None, multiplier: float = 1.0) -> Schedule:
@@ -101,11 +91,9 @@ def gradual_warmup(*, warmup_steps: int, start_factor: float | None = None, mult
         ValueError: an argument is out of its range.
 
     Example:
-        >>> schedule = gradual_warmup(warmup_steps=4)
-        >>> [schedule(step) for step in range(6)]
+        >>> list(map(gradual_warmup(warmup_steps=4), range(6)))
         [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-        >>> schedule = gradual_warmup(warmup_steps=2, multiplier=3)
-        >>> [schedule(step) for step in range(4)]
+        >>> list(map(gradual_warmup(warmup_steps=2, multiplier=3), range(4)))
         [1.0, 2.0, 3.0, 3.0]
 
     References:
@@ -114,13 +102,10 @@ def gradual_warmup(*, warmup_steps: int, start_factor: float | None = None, mult
     """
     length = check_integer("gradual_warmup", "warmup_steps", warmup_steps, low=0)
     end = check_number("gradual_warmup", "multiplier", multiplier, low=1)
-    if start_factor is not None:
-        start = check_number("gradual_warmup", "start_factor", start_factor, low=0, high=1)
-    elif end > 1:
-        start = 1.0
-    else:
-        return partial(_ramp_from_one_step, length)
-    return partial(_ramp, start, end, length)
+    if start_factor is None:
+        return partial(_ramp, 1.0, end, length, 0) if end > 1 else partial(_ramp, 0.0, 1.0, length, 1)
+    start = check_number("gradual_warmup", "start_factor", start_factor, low=0, high=1)
+    return partial(_ramp, start, end, length, 0)
 
 
 def cosine_decay(*, total_steps: int, warmup_steps: int = 0, min_factor: float = 0.0) -> Schedule:
@@ -143,8 +128,7 @@ def cosine_decay(*, total_steps: int, warmup_steps: int = 0, min_factor: float =
         ValueError: an argument is out of its range.
 
     Example:
-        >>> schedule = cosine_decay(total_steps=4)
-        >>> [round(schedule(step), 3) for step in range(6)]
+        >>> [round(factor, 3) for factor in map(cosine_decay(total_steps=4), range(6))]
         [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
 
     References:
@@ -174,11 +158,9 @@ def step_decay(
         ValueError: an argument is out of its range, or not exactly one of ``every_steps`` and ``milestones`` is given.
 
     Example:
-        >>> schedule = step_decay(every_steps=2, gamma=0.5)
-        >>> [schedule(step) for step in range(5)]
+        >>> list(map(step_decay(every_steps=2, gamma=0.5), range(5)))
         [1.0, 1.0, 0.5, 0.5, 0.25]
-        >>> schedule = step_decay(milestones=[1, 4], gamma=0.5)
-        >>> [schedule(step) for step in range(5)]
+        >>> list(map(step_decay(milestones=[1, 4], gamma=0.5), range(5)))
         [1.0, 0.5, 0.5, 0.5, 0.25]
 
     References:
@@ -193,9 +175,9 @@ def step_decay(
     if milestones is None:
         return partial(_drops_at_intervals, drop, check_integer("step_decay", "every_steps", every_steps, low=1))
     steps = [check_integer("step_decay", "each milestone", milestone, low=0) for milestone in milestones]
-    if any(later <= earlier for earlier, later in pairwise(steps)):
+    if steps != sorted(set(steps)):
         raise ValueError(f"step_decay needs milestones to increase, but got {list(milestones)!r}.")
-    return partial(_drops_at, drop, tuple(steps))
+    return partial(_plateaus, tuple(drop**k for k in range(len(steps) + 1)), tuple(steps))
 
 
 def polynomial_decay(
@@ -221,8 +203,7 @@ def polynomial_decay(
         ValueError: an argument is out of its range.
 
     Example:
-        >>> schedule = polynomial_decay(total_steps=4, power=2)
-        >>> [schedule(step) for step in range(6)]
+        >>> list(map(polynomial_decay(total_steps=4, power=2), range(6)))
         [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
 
     References:
@@ -240,30 +221,16 @@ def _decay(owner: str, total_steps: int, warmup_steps: int, min_factor: float) -
 
 
 # Functions of the module, not closures: a schedule must survive pickling with the callback that holds it.
+def _plateaus(factors: Sequence[float], milestones: Sequence[int], step: int) -> float:
+    return factors[bisect_right(milestones, step)]
 
 
-def _constant(factor: float, step: int) -> float:
-    return factor
-
-
-def _low_first(factor: float, length: int, step: int) -> float:
-    return factor if step < length else 1.0
-
-
-def _ramp_from_one_step(length: int, step: int) -> float:
-    return (step + 1) / length if step < length else 1.0
-
-
-def _ramp(start: float, end: float, length: int, step: int) -> float:
-    return start + (end - start) * step / length if step < length else end
+def _ramp(start: float, end: float, length: int, head_start: int, step: int) -> float:
+    return start + (end - start) * (step + head_start) / length if step < length else end
 
 
 def _drops_at_intervals(gamma: float, every: int, step: int) -> float:
     return gamma ** (step // every)
-
-
-def _drops_at(gamma: float, milestones: Sequence[int], step: int) -> float:
-    return gamma ** bisect_right(milestones, step)
 
 
 def _cosine(begin: int, end: int, low: float, step: int) -> float:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.study.arm import BASELINE
-from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm
+from lightning_tricks.study.statistics import CorrectedT, corrected_t, holm, metric_step
 
 Mode = Literal["max", "min"]
 Kind = Literal["", "helps", "hurts", "no difference", "inconclusive", "diverged", "missing"]
@@ -86,21 +86,16 @@ def compare(
 ) -> list[Comparison]:
     """Compares every arm with its reference, seed by seed.
 
-    A seed fixes the split, the first weights and the order of the data for all arms alike, so only the difference
-    within a seed is looked at; a seed that one of the two has not finished is left out of that arm's row. The interval
-    is that of the corrected resampled t. A verdict other than "inconclusive" needs a p-value, adjusted by Holm's method
-    over all arms and both kinds of claims, of at most 1 − ``confidence``: at most that share of studies makes any false
-    claim. An arm whose difference is shown "helps" or "hurts" even if the difference is within the margin. While
-    a planned run is missing there is no verdict: what a part of the runs shows may be gone with the others.
+    Only the difference within a seed is looked at; a seed that one of the two has not finished is left out of that
+    arm's row. The interval is that of the corrected resampled t. A verdict other than "inconclusive" needs a p-value,
+    adjusted by Holm's method over all arms and both kinds of claims, of at most 1 − ``confidence``: at most that share
+    of studies makes any false claim. An arm whose difference is shown "helps" or "hurts" even if the difference is
+    within the margin. While a planned run is missing there is no verdict.
 
-    An arm whose every run diverged has the verdict "diverged", even if its metric is finite, as an accuracy is. If
-    some runs of the arm end with a metric that is not finite, nothing is left to average: the difference and the
-    interval are NaN, and the verdict is "diverged in k of n runs". If the reference diverged in one of these ways, the
-    verdict begins with its name, as in "baseline diverged". Other diverged runs count with the metric that they ended
-    with.
-
-    A metric moves in steps, so that few seeds can agree by chance: the step is taken from the values of all runs and
-    from ``eval_size``, and the standard deviation of a difference is at least that of rounding to a step.
+    An arm whose every run diverged has the verdict "diverged", even if its metric is finite, as an accuracy is. If the
+    metric of some runs is not finite, the verdict is "diverged in k of n runs". Other diverged runs count with the
+    metric that they ended with. The standard deviation of a difference is at least that of rounding to the metric's
+    step, which is taken from the values of all runs and from ``eval_size``.
 
     Args:
         records: the records of :class:`Ablation`, in any order.
@@ -198,8 +193,8 @@ def _by_arm_and_seed(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[int
         sizes = {_sizes(seeds[seed]) for seeds in runs.values() if seed in seeds}
         if len(sizes) > 1:
             raise ValueError(
-                f"compare: all arms of a seed share its split, but those of seed {seed} have (training, evaluated) "
-                f"{sorted(sizes)}."
+                f"compare needs all arms of a seed to share its split, but those of seed {seed} have (training, "
+                f"evaluated) {sorted(sizes)}."
             )
     return runs
 
@@ -295,18 +290,3 @@ def direction(owner: str, metric: str) -> Mode:
             "pass mode='max' if larger ones are, mode='min' if smaller ones are."
         )
     return said.pop()
-
-
-def metric_step(values: Sequence[float], eval_size: int) -> float:
-    """The step that a metric moves in: above 0 unless all values are 0 or none is given.
-
-    The smallest gap between two values is the step of an accuracy, an error or a rounded metric. With few values it can
-    be many steps wide, so it counts for no more than one sample of all (of 1 or of 100 %) or the last digit. A macro
-    average has no regular step; there the share of one sample in the largest value is the least.
-    """
-    largest = max(map(abs, values), default=0.0)
-    noise = 1e-6 * largest  # of metrics in single precision
-    one_sample = (1 if largest <= 1 else 100) / eval_size
-    last_digit = next((10.0**-k for k in range(5) if all(abs(value - round(value, k)) <= noise for value in values)), 0)
-    gaps = [high - low for low, high in pairwise(sorted(values)) if high - low > noise]
-    return max(min([max(one_sample, last_digit), *gaps] if gaps else [one_sample]), largest / eval_size)

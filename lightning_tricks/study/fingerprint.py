@@ -66,7 +66,7 @@ class _Description:
 
     def of(self, value: Any) -> Any:
         value = value.item() if isinstance(value, np.generic) else value
-        if value is None or type(value) in (bool, int, float, str):
+        if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, enum.Enum)):
             return value
         if isinstance(value, Path):
             return str(value)
@@ -118,7 +118,8 @@ class _Description:
             "closure": closure,
             "uses": {name: self.of(item) for name, item in _used_globals(nodes, value.__globals__).items()},
         }
-        source = [line for node in nodes for line in ast.unparse(node).splitlines()]
+        # Python 3.10 writes "lambda :".
+        source = [line.replace("lambda :", "lambda:") for node in nodes for line in ast.unparse(node).splitlines()]
         return {"function": name, "source": source or None, **{key: item for key, item in parts.items() if item}}
 
     def _class(self, value: type, name: str) -> Any:

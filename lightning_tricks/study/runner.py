@@ -19,15 +19,7 @@ from lightning_tricks.study.training import Part, Training
 
 @dataclass(frozen=True)
 class Runner:
-    """How the runs of a study are done.
-
-    Attributes:
-        arms: name to the tricks that the arm joins.
-        training: one run.
-        max_epochs: of each run, for the progress.
-        mode: ``"max"`` or ``"min"``.
-        lr_grid: the learning rates among which each run chooses; ``None`` for the module's own.
-    """
+    """Does the runs of a study; with an ``lr_grid`` each run chooses its rate first."""
 
     arms: Mapping[str, Sequence[Arm]]
     training: Training

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def corrected_t(
     of rounding to a step.
 
     Args:
-        differences: one finite number a split, each arm's metric minus its reference's on that split.
+        differences: one finite number per split, each arm's metric minus its reference's on that split.
         train_size: samples in the training part of each split.
         eval_size: samples in the part that the metric was computed on.
         resolution: the step of the metric, 0 for one without steps.
@@ -135,10 +136,10 @@ def _t(differences: Sequence[float], overlap: float, resolution: float) -> Corre
 def holm(p_values: Sequence[Sequence[float]]) -> list[list[float]]:
     """Holm's adjusted p-values of hypotheses that come in groups of which at most one member can be true.
 
-    The i-th smallest p is multiplied by the number of true hypotheses that there can still be, which is the number of
-    groups with a member among it and the larger ones, and is at least as large as the adjusted ones before it. With one
-    hypothesis a group that is Holm's step-down method; the count of logically related ones is Shaffer's. The chance of
-    any false rejection is at most the level.
+    The i-th smallest p is multiplied by the number of hypotheses that can still be true, which is the number of
+    groups with a member among it and the larger ones, and is at least as large as the adjusted ones before it. With
+    one hypothesis per group that is Holm's step-down method; the count of logically related ones is Shaffer's. The
+    chance of any false rejection is at most the level.
 
     Args:
         p_values: the p-values, group by group.
@@ -162,3 +163,18 @@ def holm(p_values: Sequence[Sequence[float]]) -> list[list[float]]:
         largest = max(largest, min(1.0, candidates * p))
         adjusted[i][j] = largest
     return adjusted
+
+
+def metric_step(values: Sequence[float], eval_size: int) -> float:
+    """The step that a metric moves in: above 0 unless all values are 0 or none is given.
+
+    The smallest gap between two values is the step of an accuracy, an error or a rounded metric. With few values it can
+    be many steps wide, so it counts for no more than one sample of all (of 1 or of 100 %) or the last digit. A macro
+    average has no regular step; there the share of one sample in the largest value is the least.
+    """
+    largest = max(map(abs, values), default=0.0)
+    noise = 1e-6 * largest  # of metrics in single precision
+    one_sample = (1 if largest <= 1 else 100) / eval_size
+    last_digit = next((10.0**-k for k in range(5) if all(abs(value - round(value, k)) <= noise for value in values)), 0)
+    gaps = [high - low for low, high in pairwise(sorted(values)) if high - low > noise]
+    return max(min([max(one_sample, last_digit), *gaps] if gaps else [one_sample]), largest / eval_size)

@@ -33,14 +33,7 @@ _TOLERANCE = 8 * 2**20  # bytes: the kernel counts pages per processor, and adds
 
 @dataclass(frozen=True)
 class Training:
-    """Everything that is the same in all runs of a study.
-
-    Attributes:
-        module_factory: makes the module.
-        datamodule: makes the datamodule; called with ``seed=``.
-        metric: the name that the module logs in ``validation_step``.
-        trainer_options: of each Trainer, ``max_epochs`` among them.
-    """
+    """Everything that is the same in all runs of a study; ``trainer_options`` hold ``max_epochs``."""
 
     module_factory: Callable[..., pl.LightningModule]
     datamodule: Callable[..., pl.LightningDataModule]
@@ -217,13 +210,10 @@ def quiet() -> Iterator[None]:
 
 
 class Cost:
-    """Measures the block that it encloses.
+    """Measures the block that it encloses, a GPU's queued work included.
 
-    Attributes:
-        seconds: wall-clock time, including the work that a GPU has queued.
-        peak_memory: in bytes, of this process alone: on a GPU the peak of torch's allocator, otherwise the peak of
-            physical memory; ``None`` where that is unknown: not on Linux, and not in a sandbox that does not let the
-            process reset its peak.
+    ``peak_memory`` is in bytes and of this process alone: the peak of torch's allocator on a GPU, otherwise of physical
+    memory; ``None`` not on Linux, and in a sandbox that does not let the process reset its peak.
     """
 
     seconds = 0.0

@@ -218,7 +218,7 @@ def test_the_published_recipe(tmp_path):
         ("--accelerator gpux", "invalid accelerator name"),
         ("--recipe mixup,cosine --tricks cutmix", "--recipe stands in place of --tricks, but both are given"),
         ("--margin 150", "--margin is in points of accuracy, of which there are 100, but got 150"),
-        ("--recipe mixup", "a recipe needs at least two tricks"),
+        ("--recipe mixup", "needs at least two tricks for a recipe"),
     ],
 )
 def test_wrong_names(words, message, tmp_path, capsys):

@@ -20,13 +20,19 @@ def shorter(block, **changes):
     return block
 
 
+def run(text, path, names):
+    """Runs a block as a file, since a study with a directory needs its source."""
+    path.write_text(text, encoding="utf-8")
+    exec(compile(text, path, "exec"), names)
+
+
 @pytest.mark.slow
 def test_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names = {"__name__": "example"}
     confirm = {'confirm("mixup")': 'confirm("mixup", num_seeds=1)'}
     cpu = {'"accelerator": "auto"': '"accelerator": "cpu"'}
-    exec(shorter(BLOCKS[0], **{"num_seeds=10": "num_seeds=2"}, **confirm, **cpu), names)
+    run(shorter(BLOCKS[0], **{"num_seeds=10": "num_seeds=2"}, **confirm, **cpu), tmp_path / "example.py", names)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[0] for line in lines] == ["baseline", "mixup", "cosine", "label"]
     files = {"table.csv", "runs.csv", "differences.png", "report.html"}
@@ -36,7 +42,7 @@ def test_examples_run(tmp_path, monkeypatch, capsys):
     names |= {"pl": pl, "Arm": Arm, "Distillation": Distillation}
     quiet = {"logger=False": 'logger=False, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False'}
     block = shorter(BLOCKS[1], resnet18="tiny", **quiet)
-    exec(block.replace("\nArm(", "\ntaught = Arm("), names)
+    run(block.replace("\nArm(", "\ntaught = Arm("), tmp_path / "teacher.py", names)
     study = Ablation(
         names["Classifier"],
         names["DigitsDataModule"],

@@ -379,6 +379,7 @@ def test_equal_settings_are_described_alike():
 
     assert json.dumps(describe(make())) == json.dumps(describe(make()))
     assert describe({1: (True, None)}) == {"1": [True, None]}
+    assert describe(type("Positive", (int,), {})(3)) == 3
 
 
 def test_what_contains_itself_is_described():

@@ -15,7 +15,7 @@ from lightning_tricks.engine.fields import describe
 from lightning_tricks.engine.teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
 from lightning_tricks.soft_target import SoftTarget
-from lightning_tricks.soft_target.tensor import as_soft, is_class_index
+from lightning_tricks.soft_target.tensor import is_class_index
 
 
 class Distillation(BatchTrick):
@@ -100,11 +100,17 @@ class Distillation(BatchTrick):
         super().setup(trainer, pl_module, stage)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> BatchParams:
-        """Draws whether."""
+        """Draws `active`."""
         return BatchParams(active=bool(rng.random() < self.p))
 
     def check_images(self, images: Tensor) -> None:
-        """Takes inputs of any shape: they are the teacher's business."""
+        """Accepts inputs of any shape; the teacher checks them."""
+
+    def check_target(self, target: Any) -> None:
+        """Raises for anything but class labels."""
+        super().check_target(target)
+        if not is_class_index(target):
+            raise TypeError(f"{self.name} needs class labels (integers) as its one target, but got {describe(target)}.")
 
     def rewrite(self, batch: Any, rng: np.random.Generator, **kwargs: Any) -> tuple[Any, BatchParams]:
         """Draws and applies, with the autocast of the training step for the teacher."""
@@ -117,15 +123,18 @@ class Distillation(BatchTrick):
         return super().rewrite(batch, rng, **kwargs)
 
     def apply(self, params: Any, images: Tensor, target: Any) -> tuple[Tensor, Any]:
-        """Asks the teacher and puts its probabilities aboard the labels."""
-        if not is_class_index(target):
-            raise TypeError(f"{self.name} needs class labels (integers) as its one target, but got {describe(target)}")
-        if not params.active:
-            return images, as_soft(target)
+        """Attaches the teacher's probabilities to the labels; if inactive, they only take the form of other batches."""
         device = images.device.type
         dtype = self._autocast_dtypes.get(device)
         with no_autocast(device) if dtype is None else torch.autocast(device, dtype=dtype):
-            logits = self._teacher(images)
+            logits = self._teacher(images if params.active else images[:1])
+        if not params.active:  # only the number of classes matters
+            logits = [each.expand(len(images), *each.shape[1:]) if len(each) == 1 else each for each in logits]
         return images, SoftTarget.distil(
-            target, logits, temperature=self._teacher.temperature, weight=self._teacher.weight, kl=self.kl
+            target,
+            logits,
+            temperature=self._teacher.temperature,
+            weight=self._teacher.weight,
+            kl=self.kl,
+            active=params.active,
         )

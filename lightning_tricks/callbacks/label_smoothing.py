@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
 from lightning_tricks.engine.fields import describe, set_at
 from lightning_tricks.functional.checks import check_choice, check_number
-from lightning_tricks.functional.losses import Spread
+from lightning_tricks.functional.losses import Spread, uniform_share
 from lightning_tricks.soft_target import SoftTarget
 from lightning_tricks.soft_target.tensor import is_class_index
 
@@ -22,7 +23,8 @@ class LabelSmoothing(BatchTrick):
     The labels become a :class:`~lightning_tricks.SoftTarget` that carries ε, so no number of classes is needed. With
     ``spread="all"`` the loss is that of ``F.cross_entropy(..., label_smoothing=ε)``; see
     :func:`lightning_tricks.functional.soft_cross_entropy`. Smoothing and mixing commute, so the place in the list of
-    callbacks does not matter. Of several targets in a mapping, list or tuple the integer ones are smoothed.
+    callbacks does not matter. Of several targets in a mapping, list or tuple the integer ones are smoothed. Floating
+    targets are smoothed if they are probabilities (N, C), as a mixing trick with ``labels="dense"`` makes them.
 
     Args:
         label_smoothing: ε in [0, 1).
@@ -53,33 +55,60 @@ class LabelSmoothing(BatchTrick):
         self.spread: Spread = spread
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> BatchParams:
-        """Draws whether."""
+        """Draws `active`."""
         return BatchParams(active=bool(rng.random() < self.p))
 
     def check_images(self, images: Tensor) -> None:
-        """Takes inputs of any shape: only the target is touched."""
+        """Accepts inputs of any shape."""
 
     def check_target(self, target: Any) -> None:
-        """Needs class labels."""
+        """Raises for a target without class labels."""
         super().check_target(target)
-        if not _has_class_labels(target):
-            raise TypeError(f"{self.name} needs class labels (integers), but got {describe(target)}")
+        if not _contains(target, _kind_of_labels(target)):
+            raise TypeError(
+                f"{self.name} needs class labels (integers), or probabilities of shape (N, C), but got "
+                f"{describe(target)}."
+            )
 
     def apply(self, params: Any, images: Tensor, target: Any) -> tuple[Tensor, Any]:
-        """Smooths the labels."""
-        return images, self._smooth(target, self.label_smoothing if params.active else 0.0)
+        """Smooths the labels; if inactive, they only take the form of other batches."""
+        return images, self._smooth(target, _kind_of_labels(target), active=params.active)
 
-    def _smooth(self, target: Any, label_smoothing: float) -> Any:
-        """Returns the target with its class indices smoothed."""
+    def _smooth(self, target: Any, is_label: Callable[[Any], bool], *, active: bool) -> Any:
+        """Returns the target with its labels smoothed."""
         if isinstance(target, (Mapping, list, tuple)):
             entries = target.items() if isinstance(target, Mapping) else enumerate(target)
-            for key, entry in [(key, entry) for key, entry in entries if _has_class_labels(entry)]:
-                target = set_at(target, (key,), self._smooth(entry, label_smoothing))
+            for key, entry in [(key, entry) for key, entry in entries if _contains(entry, is_label)]:
+                target = set_at(target, (key,), self._smooth(entry, is_label, active=active))
             return target
-        return SoftTarget.smooth(target, label_smoothing, spread=self.spread)
+        if is_label is not is_class_index:
+            epsilon = uniform_share(self.label_smoothing, self.spread, target.shape[1])
+            return (1 - epsilon) * target + epsilon / target.shape[1] if active else target
+        always = self.p == 1 and self.start_epoch == 0 and self.stop_epoch is None
+        known = None if active and always else active
+        return SoftTarget.smooth(target, self.label_smoothing, spread=self.spread, active=known)
 
 
-def _has_class_labels(target: Any) -> bool:
+def _kind_of_labels(target: Any) -> Callable[[Any], bool]:
+    """Returns which entries are labels: class indices, or where there are none, probabilities."""
+    return is_class_index if _contains(target, is_class_index) else _is_probabilities
+
+
+def _contains(target: Any, is_label: Callable[[Any], bool]) -> bool:
+    """Whether the target is a label or contains one."""
     if isinstance(target, (Mapping, list, tuple)):
-        return any(map(_has_class_labels, target.values() if isinstance(target, Mapping) else target))
-    return is_class_index(target)
+        return any(_contains(entry, is_label) for entry in (target.values() if isinstance(target, Mapping) else target))
+    return is_label(target)
+
+
+def _is_probabilities(target: Any) -> bool:
+    """Whether this is a floating-point tensor (N, C, …) with at least 2 classes whose probabilities sum to 1."""
+    if not isinstance(target, Tensor) or isinstance(target, SoftTarget) or not target.is_floating_point():
+        return False
+    if target.ndim < 2 or target.shape[1] < 2 or target.numel() == 0:
+        return False
+    sums = target.sum(1, dtype=torch.float32)
+    return bool((target >= 0).all() & ((sums - 1).abs() < _TOLERANCE).all())
+
+
+_TOLERANCE = 0.02  # wide enough for probabilities in bfloat16

@@ -48,10 +48,12 @@ def _class_loss(
         )
     epsilon = label_smoothing or target.label_smoothing
     spread: Spread = "all" if label_smoothing else target.spread
-    if len(target._labels) == 1 and not (epsilon and func is F.nll_loss):
-        loss = _plain_class_loss(func, input, target, weight, ignore_index, reduction, epsilon, spread)
-    else:
-        loss = soft_nll_loss(
+
+    def label_loss(epsilon: float) -> Tensor:
+        """Returns the loss of the labels without teachers."""
+        if len(target._labels) == 1 and not (epsilon and func is F.nll_loss):
+            return _plain_class_loss(func, input, target, weight, ignore_index, reduction, epsilon, spread)
+        return soft_nll_loss(
             input,
             target._labels,
             target._weights,
@@ -62,6 +64,10 @@ def _class_loss(
             spread=spread,
             reduction=reduction,
         )
+
+    loss = label_loss(epsilon)
+    if target._smooths is not None:
+        loss = torch.where(target._smooths, loss, label_loss(0.0))
     if target._teacher is not None:
         counted = counted_weights(target, ignore_index)
         terms = torch.zeros_like(counted)

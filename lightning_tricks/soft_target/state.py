@@ -35,6 +35,7 @@ class WeightedLabels(Tensor):
     spread: Spread
     teachers: tuple[Teacher, ...]
     _origins: Origins  # what the positions stem from; None where one label may stand at several of them
+    _smooths: Tensor | None  # bool (): whether the smoothing counts, as data, so that a compiled module has one graph
 
     @staticmethod
     def __new__(
@@ -46,6 +47,7 @@ class WeightedLabels(Tensor):
         teacher: Tensor | None = None,
         teachers: tuple[Teacher, ...] = (),
         origins: Origins = frozenset(),
+        smooths: Tensor | None = None,
     ) -> WeightedLabels:
         """Wraps stacked components."""
         target = Tensor._make_wrapper_subclass(cls, labels.shape[1:], dtype=labels.dtype, device=labels.device)
@@ -59,6 +61,7 @@ class WeightedLabels(Tensor):
         target.spread = spread
         target.teachers = teachers
         target._origins = origins
+        target._smooths = smooths
         return target
 
     @property
@@ -84,22 +87,29 @@ class WeightedLabels(Tensor):
         shape = (*self.shape[:dim], num_classes, *self.shape[dim:])
         dense = torch.zeros(shape, dtype=torch.float32, device=self.device)
         dense.scatter_add_(dim, self._labels.movedim(0, dim).long(), self._weights.movedim(0, dim))
-        return (1 - epsilon) * dense + epsilon / num_classes if epsilon else dense
+        if not epsilon:
+            return dense
+        smoothed = (1 - epsilon) * dense + epsilon / num_classes
+        return smoothed if self._smooths is None else torch.where(self._smooths, smoothed, dense)
 
     def like(self, labels: Tensor, weights: Tensor, teacher: Tensor | None, origins: Origins) -> Self:
         """Returns labels of other components with the same smoothing and the same kind of teachers."""
-        return type(self)(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers, origins)
+        smooths = self._smooths
+        if smooths is not None and smooths.device != labels.device:
+            smooths = smooths.to(labels.device, non_blocking=True)
+        return type(self)(labels, weights, self.label_smoothing, self.spread, teacher, self.teachers, origins, smooths)
 
     def __tensor_flatten__(self) -> tuple[list[str], Context]:
-        names = ["_labels", "_weights"] + ["_teacher"] * (self._teacher is not None)
+        names = ["_labels", "_weights", "_teacher", "_smooths"]
+        names = [name for name in names if getattr(self, name) is not None]
         return names, (self.label_smoothing, self.spread, self.teachers, self._origins is None)
 
     @classmethod
     def __tensor_unflatten__(cls, inner: dict[str, Tensor], context: Context, size: Any, stride: Any) -> Self:
         label_smoothing, spread, teachers, repeats = context
         origins: Origins = None if repeats else frozenset()
-        teacher = inner.get("_teacher")
-        return cls(inner["_labels"], inner["_weights"], label_smoothing, spread, teacher, teachers, origins)
+        teacher, smooths = inner.get("_teacher"), inner.get("_smooths")
+        return cls(inner["_labels"], inner["_weights"], label_smoothing, spread, teacher, teachers, origins, smooths)
 
     def _stable_hash_for_caching(self) -> str:
         names, context = self.__tensor_flatten__()
@@ -107,7 +117,7 @@ class WeightedLabels(Tensor):
         return repr((_source_digest(), context, [(t.dtype, tuple(t.shape), t.stride(), t.device) for t in inner]))
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        settings = (self.label_smoothing, self.spread, self._teacher, self.teachers, self._origins)
+        settings = (self.label_smoothing, self.spread, self._teacher, self.teachers, self._origins, self._smooths)
         return type(self), (self._labels, self._weights, *settings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

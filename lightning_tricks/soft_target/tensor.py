@@ -89,16 +89,21 @@ class SoftTarget(WeightedLabels):
             parts[0].label_smoothing,
             parts[0].spread,
             origins=None if any(part._origins is None for part in parts) else new_origins(),
+            smooths=parts[0]._smooths,
         )
 
     @classmethod
-    def smooth(cls, target: Tensor, label_smoothing: float, *, spread: Spread = "all") -> "SoftTarget":
-        """Puts label smoothing aboard: every loss then spreads ε over the classes.
+    def smooth(
+        cls, target: Tensor, label_smoothing: float, *, spread: Spread = "all", active: bool | None = None
+    ) -> "SoftTarget":
+        """Attaches label smoothing: every loss then spreads ε over the classes.
 
         Args:
             target: integer labels or a SoftTarget.
             label_smoothing: ε in [0, 1).
             spread: ``"all"`` or ``"others"``, as in :func:`lightning_tricks.functional.losses.soft_cross_entropy`.
+            active: ``False`` attaches smoothing that does not count. Labels with ``True`` and ``False`` have one form,
+                so a compiled module has one graph for both. ``None`` stands for smoothing that always counts.
 
         Returns:
             A SoftTarget with the components of the target, which shares no memory with it.
@@ -117,7 +122,17 @@ class SoftTarget(WeightedLabels):
                 f"The labels are smoothed already, by LabelSmoothing (label_smoothing={soft.label_smoothing}), and "
                 f"would be smoothed again (label_smoothing={label_smoothing}). Leave one of them out."
             )
-        return cls(soft._labels, soft._weights, label_smoothing, spread, soft._teacher, soft.teachers, soft._origins)
+        smooths = None if active is None else torch.full((), active, dtype=torch.bool, device=soft.device)
+        return cls(
+            soft._labels,
+            soft._weights,
+            label_smoothing,
+            spread,
+            soft._teacher,
+            soft.teachers,
+            soft._origins,
+            smooths,
+        )
 
     @classmethod
     def distil(
@@ -128,8 +143,9 @@ class SoftTarget(WeightedLabels):
         temperature: float = 4.0,
         weight: float = 1.0,
         kl: bool = False,
+        active: bool = True,
     ) -> "SoftTarget":
-        """Puts a teacher aboard: cross-entropy then adds its distillation loss.
+        """Attaches a teacher: cross-entropy then adds its distillation loss.
 
         Args:
             target: integer labels or a SoftTarget, (), (N,) or (N, d1, …).
@@ -137,6 +153,8 @@ class SoftTarget(WeightedLabels):
             temperature: T > 0.
             weight: of the distillation loss, at least 0.
             kl: whether the constant entropy of the teacher is left out.
+            active: ``False`` attaches a teacher that does not count; the labels have the form of other batches, so a
+                compiled module has one graph for both.
 
         Returns:
             A SoftTarget with the components of the target.
@@ -149,6 +167,8 @@ class SoftTarget(WeightedLabels):
             raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
         soft = _as_class_labels(target)
         teacher = teacher_log_probabilities(teacher_logits, temperature=temperature).detach().unsqueeze(0)
+        if not active:
+            teacher = torch.full_like(teacher, -torch.inf)  # a class of probability 0 adds nothing to the loss
         dim = min(soft.ndim, 1) + 1
         if teacher.shape[1:dim] + teacher.shape[dim + 1 :] != soft.shape:
             raise ValueError(
@@ -175,6 +195,7 @@ class SoftTarget(WeightedLabels):
             teacher,
             (*soft.teachers, (float(temperature), float(weight), bool(kl))),
             soft._origins,
+            soft._smooths,
         )
 
     @classmethod
@@ -286,3 +307,13 @@ def check_agreement(parts: Sequence[SoftTarget]) -> None:
     kinds = {(part.label_smoothing, part.spread, part.teachers) for part in parts}
     if len(kinds) > 1:
         raise ValueError(f"Cannot put labels together that differ in smoothing or in teachers: {sorted(kinds)}.")
+    first = parts[0]._smooths
+    if any(part._smooths is not first and not _is_same(part._smooths, first) for part in parts):
+        raise ValueError("Cannot put labels together of which some are smoothed and others are not.")
+
+
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two flags are equal, as far as it is known where code is compiled."""
+    if one is None or other is None or torch.compiler.is_compiling():
+        return False
+    return bool(one == other)

@@ -208,7 +208,7 @@ def test_it_pickles_and_meta_images_leave_the_teacher_whole():
 def test_targets_that_are_no_class_labels():
     for target in (torch.zeros(2, CLASSES), {"a": torch.tensor([0, 1])}):
         with pytest.raises(TypeError, match="Distillation needs class labels"):
-            Distillation(Net())((torch.zeros(2, 3, 6, 4), target))
+            Distillation(Net(), p=0.0)((torch.zeros(2, 3, 6, 4), target))
 
 
 def test_a_teacher_inside_the_student_is_refused(make_trainer):
@@ -266,7 +266,9 @@ def test_a_scripted_teacher():
 
 def test_p():
     batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
-    assert Distillation(Net(), p=0.0)(batch, rng=0)[1].teachers == ()
+    z = torch.randn(2, CLASSES)
+    undrawn = Distillation(Net(), p=0.0)(batch, rng=0)[1]
+    assert torch.equal(nn.functional.cross_entropy(z, undrawn), nn.functional.cross_entropy(z, batch[1]))
     assert Distillation(Net())(batch, rng=0)[1].teachers == ((4.0, 1.0, False),)
 
 
@@ -292,3 +294,27 @@ def test_p():
 def test_bad_arguments(args, kwargs, error, match):
     with pytest.raises(error, match=match):
         Distillation(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kl", [True, False])
+def test_batches_that_are_drawn_and_not_have_one_graph(kl):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    cross_entropy = nn.functional.cross_entropy
+    compiled = torch.compile(cross_entropy, fullgraph=True, backend="aot_eager")
+    teacher, labels, images = Net().eval(), torch.arange(7) % CLASSES, torch.randn(7, 3, 6, 4)
+    trick, always = Distillation(teacher, p=0.5, kl=kl), Distillation(teacher, kl=kl)
+    z = torch.randn(7, CLASSES, requires_grad=True)
+    plain, taught = cross_entropy(z, labels), cross_entropy(z, always((images, labels))[1])
+    drawn = 0
+    for seed in range(6):
+        got = compiled(z, trick((images, labels), rng=seed)[1])
+        is_drawn = torch.allclose(got, taught)
+        expected = taught if is_drawn else plain
+        torch.testing.assert_close(got, expected)
+        gradients = [torch.autograd.grad(loss, z, retain_graph=True) for loss in (got, expected)]
+        torch.testing.assert_close(*gradients)
+        drawn += is_drawn
+    assert 0 < drawn < 6
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch._dynamo.reset()

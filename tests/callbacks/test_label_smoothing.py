@@ -49,7 +49,7 @@ def test_smoothing_twice_names_both_places(make_trainer):
 
 def test_p_and_epochs():
     batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
-    assert LabelSmoothing(0.1, p=0.0)(batch, rng=0)[1].label_smoothing == 0.0
+    assert LabelSmoothing(0.1, p=0.0)(batch, rng=0)[1].probabilities(2).equal(torch.eye(2))
     assert LabelSmoothing(0.1, p=1.0)(batch, rng=0)[1].label_smoothing == 0.1
     assert LabelSmoothing(0.1)(batch)[0] is batch[0]
 
@@ -65,7 +65,9 @@ def test_integer_entries_of_several_targets():
 
 @pytest.mark.parametrize("target", [torch.zeros(2), torch.tensor([True, False]), ["a", "b"], {"box": torch.zeros(2)}])
 def test_targets_without_class_labels(target):
-    with pytest.raises(TypeError, match=r"LabelSmoothing needs class labels \(integers\), but got"):
+    with pytest.raises(
+        TypeError, match=r"LabelSmoothing needs class labels \(integers\), or probabilities of shape \(N, C\), but got"
+    ):
         LabelSmoothing()((torch.zeros(2, 3, 6, 4), target))
 
 
@@ -86,3 +88,41 @@ def test_too_much_smoothing_over_too_few_classes():
     target = LabelSmoothing(0.6, spread="others")((torch.zeros(2, 4), torch.tensor([0, 1])))[1]
     with pytest.raises(ValueError, match=r"at most \(classes − 1\)/classes.*2 classes and label_smoothing=0.6"):
         nn.CrossEntropyLoss()(torch.zeros(2, 2), target)
+
+
+@pytest.mark.parametrize("spread", ["all", "others"])
+def test_dense_labels_are_smoothed_in_either_order(spread):
+    batch = (torch.rand(7, 3, 6, 4), torch.arange(7) % CLASSES)
+    smoothing = LabelSmoothing(0.1, spread=spread)
+    mixup = Mixup(alpha=1.0, labels="dense", num_classes=CLASSES)
+    before, after = mixup(smoothing(batch), rng=3)[1], smoothing(mixup(batch, rng=3))[1]
+    torch.testing.assert_close(after, before)
+    assert not torch.equal(after, mixup(batch, rng=3)[1])
+
+
+def test_smoothing_twice_is_refused_whatever_is_drawn():
+    batch = (torch.zeros(2, 3, 6, 4), torch.tensor([0, 1]))
+    once = LabelSmoothing(0.1, p=0.0)(batch)
+    with pytest.raises(SoftTargetError, match="smoothed already"):
+        LabelSmoothing(0.2, p=0.0)(once)
+
+
+def test_batches_that_are_drawn_and_not_have_one_graph():
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    compiled = torch.compile(F.cross_entropy, fullgraph=True, backend="aot_eager")
+    trick = LabelSmoothing(0.1, p=0.5)
+    labels = torch.arange(7) % CLASSES
+    logits = torch.randn(7, CLASSES, requires_grad=True)
+    seen = set()
+    for seed in range(6):
+        target = trick((torch.zeros(7, 3, 6, 4), labels), rng=seed)[1]
+        smooth = not torch.equal(target.probabilities(CLASSES), F.one_hot(labels, CLASSES).float())
+        expected = F.cross_entropy(logits, labels, label_smoothing=0.1 * smooth)
+        got = compiled(logits, target)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(torch.autograd.grad(got, logits), torch.autograd.grad(expected, logits))
+        seen.add(smooth)
+    assert seen == {True, False}
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    torch._dynamo.reset()

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from lightning_tricks.engine.shared_run import Trick
+
 _INSTALLED = (Path(sysconfig.get_paths()["stdlib"]), Path(__file__).parents[1])
 _ADDRESS = re.compile(r"( at)? 0x[0-9a-fA-F]+")
 _EMPTY = types.CellType()  # of a variable that has no value yet
@@ -31,7 +33,7 @@ def describe(value: object) -> Any:
     Numbers, strings and containers of them stay. A tensor is the hash of its values; a module is its structure and the
     hash of its state. A function is its source, its defaults, what it closes over and the global names that it uses; a
     class is its members. Functions and classes of installed packages are their names. An object is its class with its
-    attributes; of an installed class the public ones and those that the constructor was given.
+    attributes; of a trick and of an installed class the public ones and those that the constructor was given.
     """
     return _Description().of(value)
 
@@ -147,7 +149,10 @@ class _Description:
             text = _ADDRESS.sub("", repr(value))
             # "<…>" names a thing of the process: a lock, a logger, an open file.
             return self.of(kind) if text.startswith("<") else {"class": self.of(kind), "repr": text}
-        if _is_installed(kind):
+        if isinstance(value, Trick):
+            attributes = {name: item for name, item in attributes.items() if not name.startswith("_")}
+            attributes |= value.arguments()
+        elif _is_installed(kind):
             attributes = _given(kind, attributes)
         return {"class": self.of(kind), **{name: self.of(item) for name, item in attributes.items()}}
 

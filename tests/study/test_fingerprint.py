@@ -327,8 +327,10 @@ import importlib.util, json, sys, types
 class Absent:
     pass
 
-for name in ("torch", "torch.nn", "numpy", "lightning_tricks", "lightning_tricks.study"):
+ours = ("lightning_tricks", "lightning_tricks.engine", "lightning_tricks.engine.shared_run", "lightning_tricks.study")
+for name in ("torch", "torch.nn", "numpy", *ours):
     sys.modules[name] = types.ModuleType(name)
+sys.modules["lightning_tricks.engine.shared_run"].Trick = Absent
 sys.modules["torch"].nn = sys.modules["torch.nn"]
 sys.modules["torch"].Tensor = sys.modules["numpy"].ndarray = sys.modules["numpy"].generic = Absent
 sys.modules["torch.nn"].Module = Absent

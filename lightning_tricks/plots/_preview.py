@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch import Callback
-from torch import Tensor
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
 from lightning_tricks.engine.batch_run import BatchRandomness, in_order
@@ -19,10 +19,9 @@ from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots.captions import (
     ClassNames,
     check_class_names,
-    drawn_for_batch,
-    drawn_for_image,
+    class_name,
+    drawn,
     label_captions,
-    name_of,
     wrap,
 )
 from lightning_tricks.plots.figure import check_callbacks, new_figure
@@ -38,19 +37,12 @@ _CHARACTERS = 26  # that fit under an image
 
 @dataclasses.dataclass
 class Row:
-    """One row of pictures.
-
-    Attributes:
-        beside: lines for the margin: what was done to the batch, and what was drawn for it.
-        batch: the batch.
-        trick: a trick that knows where its images are, if there is one.
-        drawn: what tricks have drawn, of which each picture gets what is its own.
-    """
+    """One row of pictures: the lines in its margin, a batch, a trick that knows where its images are, and all draws."""
 
     beside: Sequence[str]
     batch: Any
     trick: Any = None
-    drawn: Sequence[Any] = ()
+    draws: Sequence[Any] = ()
 
 
 def preview(
@@ -65,10 +57,10 @@ def preview(
 ) -> Figure:
     """Draws a batch, what each batch trick alone makes of it, and what all make of it in the order of the list.
 
-    Under each image stand its labels with their weights, beside each row what was drawn for the batch (λ, a box), and
-    under an image what was drawn for it alone. Boxes of detection batches are drawn on their images. A trick draws the
-    same alone and among the others, and the same as for the first batch of a run with this seed on one device;
-    ``start_epoch`` and ``stop_epoch`` mean nothing here, ``p`` does.
+    Under each image stand its labels with their weights, one line per target; beside each row stands what was drawn for
+    the batch (λ, a box), and under an image what was drawn for it alone. Boxes of detection batches are drawn on their
+    images. A trick draws the same alone and among the others, and the same as for the first batch of a run with this
+    seed on one device; ``start_epoch`` and ``stop_epoch`` mean nothing here, ``p`` does.
 
     Bytes are shown as they are. Floating-point images are un-normalised with ``mean`` and ``std``, or else scaled so
     that the least value of the images shown is black and the greatest white; the figure says which.
@@ -79,9 +71,10 @@ def preview(
         batch: as ``training_step`` would receive it, with images (N, 1 or 3, H, W); it is not written to.
         rng: the run's seed, 0 or more, or a numpy generator to draw one from. A trick's own ``seed`` goes before it.
         max_images: how many images are shown, the first of the batch, at least 1; all of them are mixed.
-        mean: what was subtracted from the images when they were normalised: a number, or one a channel.
+        mean: what was subtracted from the images when they were normalised: a number, or one per channel.
         std: what they were divided by, above 0.
-        class_names: a list of names, or a mapping from labels to names.
+        class_names: a list of names, or a mapping from labels to names; where the batch has several targets, of the
+            first one's labels.
 
     Returns:
         A new figure with a row of axes for each row of pictures. It belongs to no window; ``savefig`` writes it.
@@ -124,7 +117,7 @@ def each_alone(tricks: Sequence[tuple[Any, BatchRandomness]], batch: Any) -> lis
 
 def row_title(trick: Any, params: Any) -> list[str]:
     """Returns a trick's name, which of its parts was chosen, whether it did anything, and what holds for the batch."""
-    return [params.title(trick.name), *drawn_for_batch(params)]
+    return [params.title(trick.name), *drawn(params)]
 
 
 def draw_rows(
@@ -138,52 +131,44 @@ def draw_rows(
 ) -> Figure:
     """Draws rows of pictures, the first ``max_images`` of each batch; see :func:`preview` for the arguments."""
     check_integer(owner, "max_images", max_images, low=1)
-    check_class_names(owner, class_names)
+    name_of = partial(class_name, owner, check_class_names(owner, class_names))
     colours_of = PixelRange(owner, mean=mean, std=std)
-    images, targets = zip(*(_images_and_target(owner, row, max_images) for row in rows), strict=True)
-    colours = [colours_of(part) for part in images]
+    found = [locate(owner, row.batch, **(row.trick.keys if row.trick else {}) | {"uses_target": False}) for row in rows]
+    colours = [colours_of(located.images[:max_images]) for located in found]
     count = len(colours[0])
     if count == 0:
-        raise ValueError(f"{owner} needs a batch with images, but got {describe(images[0])}")
-    captions = [
-        [_lines_under(row.drawn, caption, i) for i, caption in enumerate(texts)]
-        for row, texts in (
-            (row, label_captions(target, count=count, class_names=class_names))
-            for row, target in zip(rows, targets, strict=True)
-        )
-    ]
+        raise ValueError(f"{owner} needs a batch with images, but got {describe(found[0].images)}.")
+    captions = []
+    for row, located in zip(rows, found, strict=True):
+        labels = label_captions(located.target, n=len(located.images), count=count, name_of=name_of)
+        captions.append(["\n".join(_lines_under(row.draws, text, i)) for i, text in enumerate(labels)])
     heights = [_CELL * part.shape[1] / part.shape[2] for part in colours]  # of the pictures, without their captions
     lines = sum(max(text.count("\n") + 1 for text in texts) for texts in captions)
     size = (_MARGIN + (_CELL + _GAP) * count, 0.5 + sum(heights) + _LINE * lines + _GAP * len(rows))
     figure = new_figure(owner, size=size)
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for axes_row, row, part, texts, target in zip(grid, rows, colours, captions, targets, strict=True):
+    for axes_row, row, part, texts, located in zip(grid, rows, colours, captions, found, strict=True):
         for i, axes in enumerate(axes_row):
             axes.imshow(part[i], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_xlabel(texts[i], fontsize=7.5)
-            if is_detection(target):
-                _draw_boxes(axes, target[i], class_names)
+            if is_detection(located.target):
+                _draw_boxes(axes, located.target[i], name_of)
         beside = [part for line in row.beside for part in textwrap.wrap(line, _CHARACTERS)]
         axes_row[0].set_ylabel("\n".join(beside), rotation=0, ha="right", va="center", fontsize=8)
-    note = f"{str(images[0].dtype).removeprefix('torch.')} images; {colours_of.note}"
+    note = f"{str(found[0].images.dtype).removeprefix('torch.')} images; {colours_of.note}"
     figure.supxlabel("\n".join(textwrap.wrap(note, int(14 * size[0]))), fontsize=8)
     return figure
 
 
-def _images_and_target(owner: str, row: Row, max_images: int) -> tuple[Tensor, Any]:
-    """The first images of the batch, and its target, from where the trick finds them."""
-    keys = row.trick.keys if row.trick is not None else {}
-    located = locate(owner, row.batch, **keys | {"uses_target": False})
-    return located.images[:max_images], located.target
+def _lines_under(draws: Sequence[Any], caption: str, i: int) -> list[str]:
+    """Returns the lines under a picture: its labels, and what was drawn for it alone."""
+    labels = [part for line in caption.split("\n") for part in wrap(line, _CHARACTERS)]
+    return [*labels, *(line for params in draws for line in drawn(params, i))]
 
 
-def _lines_under(drawn: Sequence[Any], caption: str, i: int) -> str:
-    beneath = [line for params in drawn for line in drawn_for_image(params, i)]
-    return "\n".join([*wrap(caption, _CHARACTERS), *beneath])
-
-
-def _draw_boxes(axes: Axes, target: Mapping[str, Any], class_names: ClassNames | None) -> None:
+def _draw_boxes(axes: Axes, target: Mapping[str, Any], name_of: Callable[[int], str]) -> None:
+    """Draws the boxes of one image, each with the name of its class."""
     from matplotlib.patches import Rectangle
 
     labels = target["labels"].tolist() if "labels" in target else []
@@ -194,4 +179,4 @@ def _draw_boxes(axes: Axes, target: Mapping[str, Any], class_names: ClassNames |
             )
         if labels:
             box = {"facecolor": "black", "pad": 0.8, "linewidth": 0}
-            axes.text(left, top, name_of(labels[k], class_names), fontsize=6, color="#e69f00", va="top", bbox=box)
+            axes.text(left, top, name_of(labels[k]), fontsize=6, color="#e69f00", va="top", bbox=box)

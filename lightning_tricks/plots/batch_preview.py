@@ -61,7 +61,7 @@ class BatchPreview(pl.Callback):
         if every_n_epochs is not None:
             check_integer("BatchPreview", "every_n_epochs", every_n_epochs, low=1)
         if directory is not None and not isinstance(directory, (str, Path)):
-            raise TypeError(f"BatchPreview needs directory to be a path, but got {directory!r}")
+            raise TypeError(f"BatchPreview needs directory to be a path, but got {directory!r}.")
         PixelRange("BatchPreview", mean=mean, std=std)
         self.every_n_epochs = every_n_epochs
         self.max_images = check_integer("BatchPreview", "max_images", max_images, low=1)

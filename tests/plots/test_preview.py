@@ -36,7 +36,7 @@ def batch(n=3, channels=3, dtype=torch.float32):
 
 
 def rows(figure):
-    """The axes of a figure, a list a row; every row but the margin starts with a title."""
+    """The axes of a figure, one list per row; the margin of each row starts with a title."""
     grid = []
     for axes in figure.axes:
         if axes.get_ylabel():
@@ -180,6 +180,36 @@ def test_every_kind_of_target_has_its_caption(target, captions):
     assert [axes.get_xlabel() for axes in originals] == captions
 
 
+SEVERAL = {
+    "kind": torch.tensor([0, 1, 2]),
+    "fine": torch.tensor([5, 6, 7]),
+    "mask": torch.zeros(3, 8, 6, dtype=torch.int64),
+    "soft": torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 0.0]]),
+    "note": "of no image",
+}
+
+
+@pytest.mark.parametrize("as_keys", [True, False])
+def test_each_of_several_targets_has_its_line(as_keys):
+    given = {"x": batch()[0], "y": SEVERAL}
+    keys = [("y", name) for name in ("kind", "fine", "mask", "soft")] if as_keys else ("y",)
+    trick = Mixup(p=0.0, target_key=keys)
+    if not as_keys:
+        given["y"] = {name: entry for name, entry in SEVERAL.items() if name != "note"}
+    originals, mixed = rows(preview([trick], given, class_names=NAMES))
+    assert [axes.get_xlabel() for axes in originals] == ["cat\n5\n0 1.00", "dog\n6\n1 0.75 · 0 0.25", "cow\n7"]
+    assert [axes.get_xlabel() for axes in mixed] == [
+        "cat 1.00\n5 1.00\n0 1.00",
+        *["dog 1.00\n6 1.00\n1 0.75 · 0 0.25", "cow 1.00\n7 1.00"],
+    ]
+
+
+@pytest.mark.parametrize("target", [[torch.zeros(8, 6)] * 3, [], {}, torch.zeros(2), [torch.zeros(3, 3)] * 3])
+def test_what_is_no_label_has_no_caption(target):
+    (originals,) = rows(preview([], (batch()[0], target), class_names=["cat"]))
+    assert [axes.get_xlabel() for axes in originals] == ["", "", ""]
+
+
 def test_class_numbers_stand_in_for_names():
     assert rows(preview([], batch()))[0][2].get_xlabel() == "2"
 
@@ -312,9 +342,9 @@ def test_pyplot_is_left_alone():
         (
             {"class_names": ["cat"]},
             ValueError,
-            "class_names needs a name for each class, but has 1 and none for label 1",
+            r"preview needs class_names to have a name for each class, but got 1 and none for label 1\.",
         ),
-        ({"class_names": {0: "cat"}}, ValueError, "has 1 and none for label 1"),
+        ({"class_names": {0: "cat"}}, ValueError, "preview needs class_names .* but got 1 and none for label 1"),
         ({"batch": torch.rand(2, 5, 4, 4)}, ValueError, r"needs images of shape \(N, C, H, W\) with 1 or 3 channels"),
         ({"batch": torch.rand(0, 3, 4, 4)}, ValueError, r"needs a batch with images, but got float32\[0, 3, 4, 4\]"),
         (

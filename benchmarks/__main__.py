@@ -1,6 +1,6 @@
-"""Prints every table of the README and of docs anew, one after another: ``python -m benchmarks``.
+"""Prints every table of the README and of docs, one after another: ``python -m benchmarks``.
 
-Names choose: ``python -m benchmarks kernels losses``. Each runs in a process of its own with its defaults; for its
+Names choose: ``python -m benchmarks kernels losses``. Each runs in its own process with its defaults; for its
 options run it alone, as ``python -m benchmarks.kernels --help``.
 """
 

@@ -38,7 +38,7 @@ def parameters():
 
 
 def contenders(*, compile_step):
-    """The step of each, by name; and the tensor lr of the compiled one."""
+    """Returns each contender's step by name, and the tensor lr of the compiled one."""
     lr = torch.tensor(1e-3)
     steps = {
         "AdaBound, loop": AdaBound(parameters(), foreach=False).step,

@@ -1,7 +1,7 @@
-"""How often a study of identical arms calls one of them better or worse, and how often its intervals hold zero.
+"""Counts how often a study of identical arms calls one better or worse, and how often its intervals hold zero.
 
 ``python -m benchmarks.calibration`` prints the table of docs/study.md. Every arm is the baseline under another name: of
-the digits, the same net with first weights of its own. A second table says what planned looks save: a baseline and five
+the digits, the same net with its own first weights. A second table says what planned looks save: a baseline and five
 arms, one of which has an effect of one standard deviation, beside the fixed design of equal power.
 """
 

@@ -1,4 +1,4 @@
-"""Whether a small net learns more from a better teacher: ``python -m benchmarks.distillation``.
+"""Trains a small net with and without a better teacher: ``python -m benchmarks.distillation``.
 
 The digits of scikit-learn, five seeds. The student is one hidden layer of 8 units; the teacher, a small convolutional
 net, is trained on the training part alone. All that differs between the arms is the line ``Distillation(teacher)``.
@@ -20,7 +20,7 @@ TEACHER_EPOCHS = 15
 
 
 class Student(pl.LightningModule):
-    """Knows of no teacher."""
+    """A student that knows no teacher."""
 
     def __init__(self):
         super().__init__()

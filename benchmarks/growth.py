@@ -1,4 +1,4 @@
-"""How the cost of a batch trick grows with the batch, with the resolution, and with the number of tricks.
+"""Times batch tricks over batch sizes, resolutions and numbers of tricks.
 
 ``python -m benchmarks.growth`` prints three tables for whole callbacks outside a Trainer: draws, images and labels.
 What is compared takes turns in one process; the figures are medians. A cost that grows as memory does shows in the
@@ -45,7 +45,7 @@ def chain(tricks):
 
 
 def by_size(title, batches, rounds):
-    """A row for each trick, a column for each batch: microseconds, and nanoseconds a pixel of the batch."""
+    """Returns one row per trick and one column per batch: microseconds, and nanoseconds per pixel of the batch."""
     calls = {
         (name, column): partial(make(), batch) for column, batch in batches.items() for name, make in TRICKS.items()
     }
@@ -57,7 +57,7 @@ def by_size(title, batches, rounds):
 
 
 def by_count(rounds):
-    """The first tricks of the list one after another."""
+    """Returns the time of the first tricks of the list together."""
     batch = batch_of(64, 32)
     makers = [TRICKS[name] for name in TRICKS if name != "one copy"]
     chains = {count: chain([make() for make in makers[:count]]) for count in COUNTS}

@@ -111,7 +111,7 @@ KERNELS = [
 
 
 def median_count(count, call, nbytes):
-    """A counted number of bytes over the batch's: the median, since some draw boxes of another size each time."""
+    """Returns counted bytes / bytes of the batch: the median, since some kernels draw boxes of random size."""
     return f"{median(count(call) / nbytes for _ in range(25)):.2f} N"
 
 

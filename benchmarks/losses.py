@@ -1,4 +1,4 @@
-"""Cross-entropy with a two-component SoftTarget beside hard labels and dense probabilities, forward and backward.
+"""Times cross-entropy with a two-component SoftTarget, hard labels and dense probabilities, forward and backward.
 
 The calls take turns in one process; the table gives the median of each and its ratio to hard labels. Whether malloc
 returns blocks of 4 MB to the kernel after each call moves the larger shape by a factor of two; docs/costs.md has the

@@ -52,7 +52,7 @@ class CrashAt(pl.Callback):
 
 
 def fit(configure, tricks, *, module=None, accumulate=1, crash=None, ckpt_path=None):
-    """Returns the learning rates that one fit has used, and those that were logged, by step."""
+    """Returns the learning rates that one fit used and those that were logged, per step."""
     memory, module = Memory(), module or RecordingModule(configure)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -81,7 +81,7 @@ def warmup(step):
 
 
 def nominal(make_scheduler, steps, *, every):
-    """The rates of a scheduler alone, stepped after every ``every`` steps."""
+    """Returns the rates of a scheduler alone, stepped after every ``every`` steps."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     scheduler = make_scheduler(optimizer)
     rates = []
@@ -154,7 +154,7 @@ PANELS = {
 
 
 def measure():
-    """Requested, used and logged rates of each panel, by optimizer step."""
+    """Returns requested, used and logged rates of each panel, per optimizer step."""
     results = {name: run() for name, run in PANELS.items()}
     for name, (requested, used, logged) in results.items():
         if not requested.keys() == used.keys() == logged.keys():

@@ -1,4 +1,4 @@
-"""What a table was measured on: the first line of every benchmark."""
+"""Describes the machine and the versions that a benchmark ran on."""
 
 import platform
 from importlib.metadata import version
@@ -8,7 +8,7 @@ import torch
 
 
 def machine(*packages, device="cpu"):
-    """The hardware, and the versions of Python, torch and the packages."""
+    """Returns the hardware and the versions of Python, torch and the packages."""
     if torch.device(device).type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:

@@ -1,4 +1,4 @@
-"""What the tricks cost beside their arithmetic: microseconds a training step, and seconds of import.
+"""Times the tricks in training: microseconds per step, and seconds of import.
 
 ``python -m benchmarks.overhead`` prints three tables: a step of a tiny module with tricks in the callback list (whose
 batch of 2×1×2×2 leaves no arithmetic to speak of) or with Mixup written into its ``training_step``, a step of a
@@ -89,7 +89,7 @@ class MixupOfTorchvision(Module):
 
 
 class Clock(pl.Callback):
-    """Notes when each batch begins."""
+    """Records when each batch begins."""
 
     def __init__(self):
         self.times = []
@@ -99,7 +99,7 @@ class Clock(pl.Callback):
 
 
 def step_seconds(make_module, tricks):
-    """The median time of a step in one fit, its first steps left out."""
+    """Returns the median time per step of one fit, without its first steps."""
     clock = Clock()
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -111,7 +111,7 @@ def step_seconds(make_module, tricks):
 
 
 def interleaved(contenders, rounds):
-    """The median over the rounds for each pair (makes a module, tricks); all take turns within a round."""
+    """Returns the median over the rounds per pair (module factory, tricks); all take turns within a round."""
     times = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():

@@ -77,7 +77,7 @@ def kornia_mosaic(x):
 
 
 def published_cutout(x):
-    """As in the authors' code: a mask of ones for each image, zero in the hole, times the image."""
+    """As in the authors' code: each image times a mask that is zero in the hole and one elsewhere."""
 
     def run():
         height, width = x.shape[-2:]

@@ -37,7 +37,7 @@ SEED = 557  # of several hundred one whose draws show what every trick does
 
 
 class HalvedEveryThirtyEpochs(LRTrick):
-    """A factor of one's own."""
+    """A user's own factor."""
 
     def factor(self, step):
         return 0.5 ** (step // 3000)
@@ -60,7 +60,7 @@ def save(figure, name, *, dpi):
 
 
 def tricks():
-    """Each trick alone. Nobody would want all of them on one image, so that row of a preview is left out."""
+    """Draws each trick alone, without a preview's row of all of them on one image."""
     batch = photographs(), torch.arange(4)
     alone = [
         Mixup(alpha=1.0),

@@ -97,7 +97,7 @@ CONTENDERS = {
 
 
 def shares_and_weights(mix, dtype, n):
-    """The pixel share and the label weight of every image in every mixed image, over many draws; both (·,)."""
+    """Returns the pixel share and the label weight of every image in every mixed image, over many draws; both 1-d."""
     images = torch.eye(n, dtype=dtype).view(n, n, 1, 1).repeat(1, 1, *SIZE)
     labels = FIRST_LABEL + torch.arange(n)
     shares, weights = [], []
@@ -113,7 +113,7 @@ def shares_and_weights(mix, dtype, n):
 
 
 def measure():
-    """The shares and weights of each contender in each case, or the message of its refusal."""
+    """Returns the shares and weights of each contender in each case, or its error message."""
     results = {}
     for contender, make in CONTENDERS.items():
         for case, (dtype, n) in CASES.items():
@@ -142,7 +142,7 @@ def table(results):
 
 
 def few(result, offset):
-    """Weights and shares of some samples that are mixed, evenly over the weights; each case has its own."""
+    """Returns weights and shares of some mixed samples, evenly over the weights, per case."""
     shares, weights = result
     mixed = torch.nonzero((weights > 0.01) & (weights < 0.99)).flatten()
     ranked = mixed[weights[mixed].argsort()]
@@ -186,13 +186,13 @@ After mixing, the weight of each label should be the share of the pixels that co
 from the code: image i of a batch of {height} × {width} images is 1 in channel i and 0 elsewhere, so that the mean of
 channel c is the share of image c; labels start at {first}, past the integers that bfloat16 holds. The table gives the
 greatest |pixel share − label weight| over {draws} batches. In bfloat16 the pixels themselves are rounded, and so are
-timm's weights for each element.
+timm's weights per element.
 
 {table}
 
 All of this holds for one trick. Two tricks in one list that cut (CutMix, RICAP, Mosaic) multiply their weights, and the
 later one may cover just what the earlier one has put in: then weight and share can differ by up to 0.9. A warning says
-so; `RandomChoice` takes one of them for each batch.
+so; `RandomChoice` takes one of them per batch.
 
 kornia documents λ as the partner's weight for its MixUp and as the original's for its CutMix (with
 `use_correct_lambda=True`): a loss written for the one is wrong for the other, as the row with the large numbers shows.

@@ -1,4 +1,4 @@
-"""Times what is compared in turns, so that whatever else the machine does falls on all of them alike."""
+"""Times contenders in turns, so that other load on the machine affects all of them equally."""
 
 import random
 import time
@@ -7,7 +7,7 @@ import torch
 
 
 def times_in_turns(calls, rounds, *, untimed=1, device="cpu", before_round=lambda number: None):
-    """The seconds of each call, round by round; everyone runs once in each round, each time in another order.
+    """Returns the seconds of each call, round by round; each runs once per round, in a new order.
 
     Args:
         calls: the contenders by name.

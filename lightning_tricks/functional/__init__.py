@@ -16,7 +16,7 @@ from lightning_tricks.functional.lr import (
     step_decay,
 )
 
-# Shared with the callbacks, and no part of the public interface.
+# For the callbacks; not part of the public interface.
 from lightning_tricks.functional._boxes import check_fits as check_fits  # isort: skip
 from lightning_tricks.functional._cutout import hole_side as hole_side  # isort: skip
 from lightning_tricks.functional._pairing import quadrants as quadrants  # isort: skip

@@ -312,7 +312,7 @@ def mixup(labels, draw=0):
     """The same mixing every time; only what ``labels="sample"`` picks differs."""
     trick = Mixup(alpha=1.0, per_sample=True, labels=labels)
     params = trick.draw(np.random.default_rng(draw), torch.zeros(3, 1))
-    return trick, dataclasses.replace(params, lam=LAM, shift=1)
+    return trick, dataclasses.replace(params, shifts=(0, 1), weights=(LAM, 1 - LAM))
 
 
 def mixed(label, labels, draw=0):

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, Image, KeyPoints, Mask, TVTensor, wrap
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.engine.fields import Path, describe, get_at, is_detection, set_at
 from lightning_tricks.engine.targets import stride_of
 from lightning_tricks.functional.checks import check_flag
@@ -50,8 +51,7 @@ class Augment(BatchTrick):
             module, or a function with its signature. It must not mix samples: for that, take
             :class:`~lightning_tricks.Mixup` or :class:`~lightning_tricks.CutMix`.
         per_sample: draw anew for each image; otherwise once for the batch, which is one call and much faster.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, a target cannot follow its image.
@@ -68,7 +68,9 @@ class Augment(BatchTrick):
     uses_target: ClassVar[bool] = False
     takes_detection: ClassVar[bool] = True
 
-    def __init__(self, transform: Callable[..., Any], *, per_sample: bool = True, **shared: Any) -> None:
+    def __init__(
+        self, transform: Callable[..., Any], *, per_sample: bool = True, **shared: Unpack[BatchOptions]
+    ) -> None:
         # Only here, for it takes longer to import than all the rest of this package.
         from torchvision.transforms import v2
 

@@ -6,7 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import lightning.pytorch as pl
 import numpy as np
@@ -39,6 +39,30 @@ class BatchParams:
         """Returns what a picture says of the draw: the fields that ``repr`` shows; an array has one row per image."""
         names = [field.name for field in dataclasses.fields(self) if field.repr and field.name != "active"]
         return {name: getattr(self, name) for name in names} if self.active else {}
+
+
+class OptionsBesideP(TypedDict, total=False):
+    """The keywords that every batch trick takes, without ``p``."""
+
+    start_epoch: int
+    """The first epoch (from 0) in which batches are touched."""
+    stop_epoch: int | None
+    """The first epoch in which they no longer are; ``None`` for never."""
+    input_key: Key | None
+    """Where the images are; see :class:`~lightning_tricks.BatchTrick` for the form of keys."""
+    target_key: list[Key] | Key | None
+    """Where the target is, or a list of keys for several places."""
+    ignore_keys: list[Key] | Key | None
+    """What is to stay as it is, without a warning or an error."""
+    seed: int | None
+    """0 or more; ``None`` takes torch's initial seed at the start of ``fit``."""
+
+
+class BatchOptions(OptionsBesideP, total=False):
+    """The keywords that every batch trick takes."""
+
+    p: float
+    """Chance that a batch is touched, in [0, 1]."""
 
 
 class BatchTrick(SharedRun):

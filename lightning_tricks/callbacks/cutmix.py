@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixOptions, MixParams, draw_lam
 from lightning_tricks.engine.targets import scaled_edge
 from lightning_tricks.functional import cutmix, cutmix_box
-from lightning_tricks.functional.checks import Labels, check_flag, check_number
+from lightning_tricks.functional.checks import check_flag, check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,8 @@ class CutMix(MixingTrick):
     Args:
         alpha: α of the Beta distribution, 0 or more.
         per_sample: draw a box for each sample instead of one for the batch.
-        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
-            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
-        num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`. The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
+        shared: the keywords of :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`: ``labels``, ``p``, ...
+            The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, images or targets have.
@@ -66,11 +63,9 @@ class CutMix(MixingTrick):
         alpha: float = 1.0,
         *,
         per_sample: bool = False,
-        labels: Labels = "soft",
-        num_classes: int | None = None,
-        **shared: Any,
+        **shared: Unpack[MixOptions],
     ) -> None:
-        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        super().__init__(**shared)
         self.alpha = check_number(self.name, "alpha", alpha, low=0.0)
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
 

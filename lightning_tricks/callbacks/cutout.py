@@ -8,8 +8,9 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.functional import check_fits, cutout, cutout_boxes, hole_side
 from lightning_tricks.functional.checks import check_fill, check_integer, check_number
 
@@ -37,8 +38,7 @@ class Cutout(BatchTrick):
             cover the whole image is an error at the first batch.
         value: what holes are filled with, in the units of the images that reach ``training_step``: a number, or one
             number per channel. 0 is the mean of the data set where images are normalised.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
         TypeError: an argument has the wrong type, or is given without its name.
@@ -62,7 +62,7 @@ class Cutout(BatchTrick):
         n_holes: int = 1,
         length: int | float = 16,
         value: float | Sequence[float] = 0.0,
-        **shared: Any,
+        **shared: Unpack[BatchOptions],
     ) -> None:
         super().__init__(**shared)
         if unnamed:

@@ -9,8 +9,9 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick, no_autocast
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick, no_autocast
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.engine.teacher import FrozenTeacher, Output
 from lightning_tricks.functional.checks import check_flag
@@ -41,8 +42,7 @@ class Distillation(BatchTrick):
             attribute's name, or a function of the output.
         teacher_checkpoint: path of a checkpoint with the teacher's ``state_dict``, plain or as Lightning writes it,
             loaded with ``weights_only=True``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, the target is no tensor of class indices, or
@@ -74,7 +74,7 @@ class Distillation(BatchTrick):
         kl: bool = False,
         teacher_output: Output | None = None,
         teacher_checkpoint: str | None = None,
-        **shared: Any,
+        **shared: Unpack[BatchOptions],
     ) -> None:
         super().__init__(**shared)
         self._teacher = FrozenTeacher(

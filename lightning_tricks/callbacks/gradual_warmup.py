@@ -28,9 +28,9 @@ class GradualWarmup(Warmup):
     from their beginning; the patience of a ``ReduceLROnPlateau`` waits too.
 
     Args:
-        epochs: length of the warm-up in epochs, at least 0, a fraction too; rounded to the nearest step. 5 where
-            neither this nor ``steps`` is given.
-        steps: length in optimizer steps, at least 0, in place of ``epochs``.
+        epochs: length of the warm-up in epochs, at least 0, a fraction too; rounded to the nearest step.
+        steps: length in optimizer steps, at least 0. It takes the place of the default ``epochs``; with any other
+            ``epochs`` it is an error.
         start_factor: the factor at step 0, in [0, 1].
         multiplier: the factor after the warm-up, at least 1.
         hold_scheduler: whether the module's schedulers wait for the end of the warm-up; under automatic optimisation
@@ -54,14 +54,15 @@ class GradualWarmup(Warmup):
 
     def __init__(
         self,
-        epochs: float | None = None,
+        epochs: float | None = 5,
         *,
         steps: int | None = None,
         start_factor: float | None = None,
         multiplier: float = 1.0,
         hold_scheduler: bool = False,
     ) -> None:
-        super().__init__(epochs=5 if epochs is None and steps is None else epochs, steps=steps)
+        # By value, since a config file hands over every default.
+        super().__init__(epochs=None if epochs == 5 and steps is not None else epochs, steps=steps)
         self._schedule(gradual_warmup, warmup_steps=0, start_factor=start_factor, multiplier=multiplier)  # checks both
         self.start_factor = start_factor
         self.multiplier = multiplier

@@ -8,8 +8,9 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.engine.fields import describe, set_at
 from lightning_tricks.functional.checks import check_choice, check_number
 from lightning_tricks.functional.losses import Spread, uniform_share
@@ -29,8 +30,7 @@ class LabelSmoothing(BatchTrick):
     Args:
         label_smoothing: ε in [0, 1).
         spread: ``"all"``: ε is spread over all classes; ``"others"``: over the classes that are not the label.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, no target is a tensor of class indices.
@@ -48,7 +48,7 @@ class LabelSmoothing(BatchTrick):
         Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567.
     """
 
-    def __init__(self, label_smoothing: float = 0.1, *, spread: Spread = "all", **shared: Any) -> None:
+    def __init__(self, label_smoothing: float = 0.1, *, spread: Spread = "all", **shared: Unpack[BatchOptions]) -> None:
         super().__init__(**shared)
         self.label_smoothing = check_number(self.name, "label_smoothing", label_smoothing, low=0.0, below=1.0)
         check_choice(self.name, "spread", spread, get_args(Spread))

@@ -8,8 +8,9 @@ from typing import Any, get_args
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.engine.detection import rows_of
 from lightning_tricks.engine.fields import is_detection, tensors_in
 from lightning_tricks.engine.targets import TargetMixer, stride_of
@@ -44,6 +45,15 @@ class MixParams(BatchParams):
         return {"λ": weights[0], **shown} if len(weights) == 2 else shown
 
 
+class MixOptions(BatchOptions, total=False):
+    """The keywords that every mixing trick takes."""
+
+    labels: Labels
+    """What class indices become: a :class:`~lightning_tricks.SoftTarget`, sampled labels or dense probabilities."""
+    num_classes: int | None
+    """Number of classes, for ``labels="dense"``."""
+
+
 class MixingTrick(BatchTrick):
     """A batch trick after which a sample has several labels, with weights.
 
@@ -62,7 +72,7 @@ class MixingTrick(BatchTrick):
             weights, so that any loss whatsoever has the right expectation. ``"dense"``: float32 probabilities
             (N, num_classes).
         num_classes: number of classes, for ``labels="dense"``.
-        shared: the arguments of :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -73,7 +83,9 @@ class MixingTrick(BatchTrick):
     cuts = True
     num_components = 2
 
-    def __init__(self, *, labels: Labels = "soft", num_classes: int | None = None, **shared: Any) -> None:
+    def __init__(
+        self, *, labels: Labels = "soft", num_classes: int | None = None, **shared: Unpack[BatchOptions]
+    ) -> None:
         super().__init__(**shared)
         self.labels: Labels = check_choice(self.name, "labels", labels, get_args(Labels))
         if (labels == "dense") != (num_classes is not None):

@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams, draw_lam
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixOptions, MixParams, draw_lam
 from lightning_tricks.engine.detection import join_rows, rows_of
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.functional import mixup
-from lightning_tricks.functional.checks import Labels, check_flag, check_number
+from lightning_tricks.functional.checks import check_flag, check_number
 
 
 class Mixup(MixingTrick):
@@ -25,11 +26,7 @@ class Mixup(MixingTrick):
     Args:
         alpha: α of the Beta distribution, 0 or more. The paper used 0.2 on ImageNet and 1.0 on CIFAR-10.
         per_sample: draw λ for each sample instead of one for the batch.
-        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
-            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
-        num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`: ``labels``, ``p``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, images or targets have.
@@ -53,11 +50,9 @@ class Mixup(MixingTrick):
         alpha: float = 0.2,
         *,
         per_sample: bool = False,
-        labels: Labels = "soft",
-        num_classes: int | None = None,
-        **shared: Any,
+        **shared: Unpack[MixOptions],
     ) -> None:
-        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        super().__init__(**shared)
         self.alpha = check_number(self.name, "alpha", alpha, low=0.0)
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
 

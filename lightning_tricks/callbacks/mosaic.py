@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixOptions, MixParams
 from lightning_tricks.engine.detection import check_movable, mosaic_target, rows_of
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.engine.targets import scaled_edge
 from lightning_tricks.functional import mosaic, mosaic_weights
-from lightning_tricks.functional.checks import Labels, check_number
+from lightning_tricks.functional.checks import check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,7 @@ class Mosaic(MixingTrick):
     Args:
         center_range: least and greatest share of height and width at which the quadrants meet, in [0, 1].
         min_box_size: the least side, in pixels, of a box that is kept.
-        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
-            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
-        num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`: ``labels``, ``p``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, images or targets have.
@@ -79,11 +76,9 @@ class Mosaic(MixingTrick):
         center_range: tuple[float, float] = (0.25, 0.75),
         *,
         min_box_size: float = 2.0,
-        labels: Labels = "soft",
-        num_classes: int | None = None,
-        **shared: Any,
+        **shared: Unpack[MixOptions],
     ) -> None:
-        super().__init__(labels=labels, num_classes=num_classes, **shared)
+        super().__init__(**shared)
         if not isinstance(center_range, Sequence) or len(center_range) != 2:
             raise TypeError(f"{self.name} needs center_range to be a pair of numbers, but got {center_range!r}")
         low = check_number(self.name, "center_range[0]", center_range[0], low=0.0, high=1.0)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.engine.fields import Key
 from lightning_tricks.engine.located import FurtherEntry, Located
 from lightning_tricks.functional.checks import check_number
@@ -45,8 +46,7 @@ class RandomChoice(BatchTrick):
     Args:
         tricks: the parts, at least one; each a batch trick without a ``seed``, since they draw from the choice's.
         weights: how likely each is, relative to the others: 0 or more, one a part, not all 0; ``None`` for equally.
-        shared: ``p``, ``start_epoch``, ``stop_epoch`` and ``seed`` of :class:`~lightning_tricks.BatchTrick`. Keys are
-            given to the parts.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`, except for keys, which are given to the parts.
 
     Raises:
         TypeError: an argument or a part has the wrong type.
@@ -61,7 +61,9 @@ class RandomChoice(BatchTrick):
         2
     """
 
-    def __init__(self, tricks: Sequence[BatchTrick], *, weights: Sequence[float] | None = None, **shared: Any) -> None:
+    def __init__(
+        self, tricks: Sequence[BatchTrick], *, weights: Sequence[float] | None = None, **shared: Unpack[BatchOptions]
+    ) -> None:
         super().__init__(**shared)
         if not isinstance(tricks, Sequence) or not all(isinstance(trick, BatchTrick) for trick in tricks):
             raise TypeError(f"{self.name} needs a list of batch tricks, but got {tricks!r}")
@@ -91,6 +93,10 @@ class RandomChoice(BatchTrick):
     def keys(self) -> dict[str, Any]:
         """Those of its first part."""
         return self.tricks[0].keys
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns ``weights`` as they were given."""
+        return super().arguments() | {"tricks": list(self.tricks), "weights": self._given.get("weights")}
 
     def rewrite(
         self, batch: Any, rng: np.random.Generator, *, epoch: int | None = None, located: Any = None, **changes: Any

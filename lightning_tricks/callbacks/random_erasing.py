@@ -9,8 +9,9 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick
+from lightning_tricks.callbacks.batch_trick import BatchParams, BatchTrick, OptionsBesideP
 from lightning_tricks.engine.fields import describe
 from lightning_tricks.functional import RatioSampling, check_fits, random_erasing, random_erasing_boxes
 from lightning_tricks.functional.checks import check_choice, check_fill, check_number
@@ -44,8 +45,7 @@ class RandomErasing(BatchTrick):
             the mean of the data set where images are normalised), one number per channel, or ``"random"``, a standard
             normal number for each pixel.
         ratio_sampling: ``"log"``, or ``"uniform"`` for the paper's.
-        shared: ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``start_epoch``, ``seed``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, noise is to be put into integer images.
@@ -72,7 +72,7 @@ class RandomErasing(BatchTrick):
         ratio: tuple[float, float] = (0.3, 1 / 0.3),
         value: float | Sequence[float] | str = 0.0,
         ratio_sampling: RatioSampling = "log",
-        **shared: Any,
+        **shared: Unpack[OptionsBesideP],
     ) -> None:
         super().__init__(p=p, **shared)
         self.scale = self._check_pair("scale", scale, low=0.0, high=1.0)

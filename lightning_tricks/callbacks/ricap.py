@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import Unpack
 
-from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixParams
+from lightning_tricks.callbacks.mixing_trick import MixingTrick, MixOptions, MixParams
 from lightning_tricks.engine.targets import scaled_edge
 from lightning_tricks.functional import quadrants, ricap, ricap_weights
-from lightning_tricks.functional.checks import Labels, check_number
+from lightning_tricks.functional.checks import check_number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,11 +51,7 @@ class RICAP(MixingTrick):
 
     Args:
         beta: β of the Beta distribution, above 0.
-        labels: ``"soft"``, ``"sample"`` or ``"dense"``: what class indices become; see
-            :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`.
-        num_classes: number of classes, for ``labels="dense"``.
-        shared: ``p``, ``start_epoch``, ``stop_epoch``, ``input_key``, ``target_key``, ``ignore_keys`` and ``seed`` of
-            :class:`~lightning_tricks.BatchTrick`.
+        shared: the keywords of :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`: ``labels``, ``p``, ...
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, images or targets have.
@@ -73,10 +69,8 @@ class RICAP(MixingTrick):
 
     num_components = 4
 
-    def __init__(
-        self, beta: float = 0.3, *, labels: Labels = "soft", num_classes: int | None = None, **shared: Any
-    ) -> None:
-        super().__init__(labels=labels, num_classes=num_classes, **shared)
+    def __init__(self, beta: float = 0.3, **shared: Unpack[MixOptions]) -> None:
+        super().__init__(**shared)
         self.beta = check_number(self.name, "beta", beta, above=0.0)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> RICAPParams:

@@ -18,11 +18,10 @@ class StepDecay(Decay):
     start of the run: a warm-up does not move the drops.
 
     Args:
-        every_epochs: epochs between two drops, above 0, a fraction too; rounded to the nearest step. 30 where none of
-            the three is given.
+        every_epochs: epochs between two drops, above 0, a fraction too; rounded to the nearest step.
         every_steps: optimizer steps between two drops, at least 1.
-        milestones: epochs after which the rate drops, increasing, each at least 0, fractions too. One of the three
-            is to be given at most.
+        milestones: epochs after which the rate drops, increasing, each at least 0, fractions too. Either of these two
+            takes the place of the default ``every_epochs``; two lengths of your own are an error.
         gamma: what each drop multiplies by, above 0 and at most 1.
 
     Raises:
@@ -41,19 +40,19 @@ class StepDecay(Decay):
 
     def __init__(
         self,
-        every_epochs: float | None = None,
+        every_epochs: float | None = 30,
         *,
         every_steps: int | None = None,
         milestones: Sequence[float] | None = None,
         gamma: float = 0.1,
     ) -> None:
-        given = sum(argument is not None for argument in (every_epochs, every_steps, milestones))
-        if given == 0:
-            every_epochs = 30
-        if given > 1:
+        if every_epochs == 30 and (every_steps is not None or milestones is not None):
+            every_epochs = None  # by value, since a config file hands over every default
+        if sum(argument is not None for argument in (every_epochs, every_steps, milestones)) != 1:
             raise ValueError(
-                "StepDecay needs at most one of every_epochs, every_steps and milestones, but got "
-                f"every_epochs={every_epochs!r}, every_steps={every_steps!r} and milestones={milestones!r}."
+                "StepDecay needs one of every_epochs, every_steps and milestones, but got "
+                f"every_epochs={every_epochs!r}, every_steps={every_steps!r} and milestones={milestones!r}; leave two "
+                "of them out."
             )
         if every_epochs is not None:
             check_number("StepDecay", "every_epochs", every_epochs, above=0)

@@ -32,10 +32,13 @@ class Trick(pl.Callback):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Writes the base class's keywords into the signature, where ``__init__`` hands them on as ``**shared``."""
         super().__init_subclass__(**kwargs)
-        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        init: Any = cls.__init__
+        own = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())[1:]
         if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
             names = {parameter.name for parameter in own}
             inherited = inspect.signature(cls.__mro__[1]).parameters.values()
+            # A TypedDict has no defaults: without it, jsonargparse looks for the keywords in the base class.
+            init.__annotations__.pop(own[-1].name, None)
             own[-1:] = [parameter for parameter in inherited if parameter.name not in names]
         cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
 
@@ -66,15 +69,28 @@ class Trick(pl.Callback):
         """The class with its first argument, and with those that differ from their defaults."""
         parameters = inspect.signature(type(self)).parameters
         shown = [
-            f"{name}={value!r}"
+            f"{name}={_brief(value)}"
             for index, (name, value) in enumerate(self.arguments().items())
-            if index == 0 or repr(value) != repr(parameters[name].default)
+            if (index == 0 or repr(value) != repr(parameters[name].default))
+            # A None that was not given: another argument has taken the place of this one's default.
+            and (value is not None or parameters[name].default is None or self._given.get(name, 0) is None)
         ]
         return f"{self.name}({', '.join(shown)})"
 
     def __getstate__(self) -> dict[str, Any]:
         # Lightning sets these two on callbacks; they would bring the module along.
         return {name: value for name, value in vars(self).items() if name not in ("log", "log_dict")}
+
+
+def _brief(value: Any) -> str:
+    """``repr``, but only the name of what prints as several lines or with its address."""
+    if type(value) in (list, tuple):
+        parts = ", ".join(map(_brief, value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts}{',' * (len(value) == 1)})"
+    text = repr(value)
+    if "\n" not in text and " at 0x" not in text:
+        return text
+    return getattr(value, "__name__", None) or f"{type(value).__name__}(...)"
 
 
 class Run(pl.Callback):

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_tricks.callbacks.batch_trick import BatchTrick
+from lightning_tricks.engine.shared_run import Trick
 from lightning_tricks.functional.checks import check_integer
 from lightning_tricks.plots._preview import Row, draw_rows, row_title
 from lightning_tricks.plots.captions import ClassNames, check_class_names
@@ -19,7 +20,7 @@ from lightning_tricks.plots.pixel_range import PixelRange, Statistic
 _TAG = "batch_preview"
 
 
-class BatchPreview(pl.Callback):
+class BatchPreview(Trick):
     """Logs the first training batch as the module gets it, beside what came from the loader, with what was drawn.
 
     The picture goes to every logger that takes pictures: TensorBoard's, and those with a ``log_image`` like Weights &

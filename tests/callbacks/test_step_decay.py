@@ -58,8 +58,8 @@ def test_the_default_is_every_thirty_epochs():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"every_epochs": 1, "every_steps": 2}, ValueError, "at most one of .* every_steps=2"),
-        ({"every_epochs": 1, "milestones": [2]}, ValueError, r"at most one of .* milestones=\[2\]"),
+        ({"every_epochs": 1, "every_steps": 2}, ValueError, "needs one of .* every_steps=2"),
+        ({"every_epochs": 1, "milestones": [2]}, ValueError, r"needs one of .* milestones=\[2\]"),
         ({"every_epochs": 0}, ValueError, "StepDecay needs every_epochs to be above 0"),
         ({"every_steps": 0}, ValueError, "StepDecay needs every_steps to be at least 1"),
         ({"every_steps": 1.5}, TypeError, "StepDecay needs every_steps to be an integer"),

@@ -1,12 +1,17 @@
 """docs/dependencies.md lists what pyproject.toml names, each package with a licence and a reason."""
 
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 
-import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it there
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "dependencies.md").read_text()

@@ -10,8 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 
-import lightning_tricks
-from lightning_tricks import data
+from lightning_tricks import callbacks, data, plots
 from lightning_tricks.functional.checks import unknown_name
 
 
@@ -80,7 +79,11 @@ def _public(package: Any, base: type) -> list[str]:
     return [name for name in package.__all__ if isinstance(it := getattr(package, name), type) and issubclass(it, base)]
 
 
-_CALLBACKS = {*_public(lightning_tricks, pl.Callback), *pl.callbacks.__all__} - {"BatchTrick", "LRTrick", "Callback"}
+_CALLBACKS = {
+    *_public(callbacks, pl.Callback),
+    *_public(plots, pl.Callback),
+    *pl.callbacks.__all__,
+} - {"BatchTrick", "LRTrick", "Callback"}
 _CALLBACK = "callback", pl.Callback, _CALLBACKS, ""
 _KINDS: dict[str, tuple[str, type, Collection[str], str]] = {
     "trainer.callbacks": _CALLBACK,

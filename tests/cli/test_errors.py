@@ -34,7 +34,7 @@ def refusal(words, monkeypatch, capsys):
             "--trainer.callbacks+=lightning_tricks.Mixupp",
             "there is no lightning_tricks class 'Mixupp'. Did you mean 'Mixup'?",
         ),
-        ("--trainer.callbacks+=Mixup --trainer.callbacks.alpha -1", "Mixup needs alpha to be at least 0, but got -1.0"),
+        ("--trainer.callbacks+=Mixup --trainer.callbacks.alpha -1", "Mixup needs alpha to be at least 0, but got -1.0."),
         ("--model Clasifier", "there is no module 'Clasifier'. Did you mean 'Classifier'?"),
         (
             "--model resnet18",
@@ -43,7 +43,7 @@ def refusal(words, monkeypatch, capsys):
         ),
         ("--model.model resnet81", "there is no model 'resnet81'. Did you mean 'resnet18'?"),
         ("--data CIFAR01DataModule", "there is no data module 'CIFAR01DataModule'. Did you mean 'CIFAR10DataModule'?"),
-        ("--data.seed -1", "DigitsDataModule needs seed to be at least 0, but got -1"),
+        ("--data.seed -1", "DigitsDataModule needs seed to be at least 0, but got -1."),
     ],
 )
 def test_one_plain_line(words, message, monkeypatch, capsys):

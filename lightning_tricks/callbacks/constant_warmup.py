@@ -116,10 +116,9 @@ class ConstantWarmup(Warmup):
         """Ends the warm-up if the metric has crossed the threshold."""
         if self.monitor is None or self.threshold is None or count >= self.warmup_steps:
             return
-        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.total_batch_idx
+        epoch, batch = trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_progress.total.completed
         if self._looked_at is None or self._looked_at[0] != epoch:
             self._is_news = True
-            batch += 1  # the start of an epoch and that of its first batch are one look
         elif batch <= self._looked_at[1]:
             return
         self._looked_at = (epoch, batch)

@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 import lightning_tricks as lt
 from lightning_tricks.engine.fields import describe
 from tests.plain import PlainModule, image_loader
+from tests.registry import TRICKS as REGISTRY
 
 NOT_A_NUMBER = [None, "1", True, [1.0], 1j, object()]
 TEACHER = torch.nn.Identity()
@@ -82,11 +83,17 @@ CONSTRUCTIONS = [
     *number(lt.GradualWarmup, "multiplier", [0.5, -1], steps=3),
     *number(lt.GradualWarmup, "start_factor", [-0.1, 1.1], steps=3)[1:],
     *flag(lt.GradualWarmup, "hold_scheduler", steps=3),
-    *number(lt.ConstantWarmup, "factor", [-0.1], steps=3),
+    *number(lt.ConstantWarmup, "factor", [-0.1, 0], steps=3),
+    *number(lt.ConstantWarmup, "epochs", [-1])[1:],
+    *[(lt.ConstantWarmup, {"steps": 3, "mode": value}, ValueError, "mode") for value in ("", "up")],
     *number(lt.CosineDecay, "min_factor", [-0.1, 1.1]),
     *integer(lt.CosineDecay, "total_steps", [0, -1], optional=True),
-    *number(lt.PolynomialDecay, "power", [-1]),
-    *number(lt.StepDecay, "gamma", [-0.1], every_steps=3),
+    *number(lt.PolynomialDecay, "power", [-1, 0]),
+    *number(lt.PolynomialDecay, "min_factor", [-0.1, 1.1]),
+    *integer(lt.PolynomialDecay, "total_steps", [0, -1], optional=True),
+    *number(lt.StepDecay, "gamma", [-0.1, 1.5], every_steps=3),
+    *number(lt.StepDecay, "every_epochs", [0, -1])[1:],
+    *integer(lt.StepDecay, "every_steps", [0, -1], optional=True),
     *integer(lt.LinearScaling, "base_batch_size", [0, -1]),
     *integer(lt.LinearScaling, "batch_size", [0, -1], optional=True),
     *choice(lt.LinearScaling, "rule"),
@@ -100,6 +107,10 @@ def identify(case):
 
 def test_the_table_is_as_long_as_it_should_be():
     assert len(CONSTRUCTIONS) + len(BATCHES) * 4 >= 150
+
+
+def test_every_trick_is_in_the_table():
+    assert {type(make()) for make in REGISTRY.values()} <= {cls for cls, *_ in CONSTRUCTIONS}
 
 
 @pytest.mark.parametrize(("cls", "arguments", "error", "argument"), CONSTRUCTIONS, ids=map(identify, CONSTRUCTIONS))

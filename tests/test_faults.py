@@ -9,31 +9,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from lightning_tricks import (
-    ConstantWarmup,
-    CosineDecay,
-    GradualWarmup,
-    LinearScaling,
-    Mixup,
-    PolynomialDecay,
-    SoftTarget,
-    StepDecay,
-)
+from lightning_tricks import CosineDecay, GradualWarmup, Mixup, SoftTarget
 from tests.plain import PlainModule, image_loader
-from tests.registry import BATCH_TRICKS, LABEL_TRICKS
+from tests.registry import BATCH_TRICKS, TRICKS
 from tests.scripts import run_script
 
 SIZE, EPOCHS, BATCHES = (16, 12), 2, 5
-LR_TRICKS = {
-    "LinearScaling": lambda: [LinearScaling(base_batch_size=16)],
-    "ConstantWarmup": lambda: [ConstantWarmup(steps=4)],
-    "GradualWarmup": lambda: [GradualWarmup(steps=4)],
-    "GradualWarmup that holds": lambda: [GradualWarmup(steps=4, hold_scheduler=True)],
-    "CosineDecay": lambda: [CosineDecay()],
-    "StepDecay": lambda: [StepDecay(every_steps=3)],
-    "PolynomialDecay": lambda: [PolynomialDecay()],
-}
-TRICKS = {name: (lambda make=make: [make()]) for name, make in (BATCH_TRICKS | LABEL_TRICKS).items()} | LR_TRICKS
 
 
 class Module(PlainModule):
@@ -85,7 +66,10 @@ def weights_of(trainer):
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks used")
 def test_a_run_that_dies_at_a_random_step_and_is_resumed(make_trainer, tmp_path, name):
     """Not at an epoch's last batch, from whose checkpoints Lightning itself resumes an epoch too late."""
-    make = TRICKS[name]
+
+    def make():
+        return [TRICKS[name]()]
+
     whole = run(make_trainer, make())
     for at in random.Random(name).sample([1, 2, 3, 4, 6, 7, 8, 9], 2):
         checkpoint = ModelCheckpoint(tmp_path / str(at), every_n_train_steps=at)

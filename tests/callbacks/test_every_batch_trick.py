@@ -1,17 +1,14 @@
 """What holds for every batch trick in the registry."""
 
 import dataclasses
-import pickle
 import random
 from collections import namedtuple
 
 import numpy as np
 import pytest
 import torch
-from jsonargparse import ArgumentParser
 
-import lightning_tricks
-from lightning_tricks import BatchTrick, SoftTarget
+from lightning_tricks import SoftTarget
 from tests.plain import PlainModule, image_loader
 from tests.registry import BATCH_TRICKS, LABEL_TRICKS, MIXING_TRICKS
 
@@ -165,12 +162,6 @@ def test_the_drawn_parameters_are_a_frozen_dataclass_that_reproduces_the_batch(m
 
 
 @every_trick
-def test_tricks_pickle(make):
-    trick = pickle.loads(pickle.dumps(make()))
-    assert torch.equal(trick((IMAGES, LABELS), rng=2)[0], make()((IMAGES, LABELS), rng=2)[0])
-
-
-@every_trick
 def test_a_module_trains_with_it_and_a_resumed_run_draws_the_same(make, make_trainer, tmp_path):
     class Seen(PlainModule):
         def training_step(self, batch, batch_idx):
@@ -195,43 +186,6 @@ def test_a_module_trains_with_it_and_a_resumed_run_draws_the_same(make, make_tra
     assert len(resumed) == 4
     assert all(torch.equal(images, original) for images, original in zip(resumed, whole[2:], strict=True))
     assert torch.equal(whole[0], whole[2]) is (make().name in LABEL_TRICKS)
-
-
-YAML = {
-    "LabelSmoothing": {"label_smoothing": 0.2, "spread": "others"},
-    "Distillation": {"teacher": {"class_path": "tests.registry.Brightness"}, "temperature": 2.0},
-    "Mixup": {"alpha": 0.4, "labels": "sample", "p": 0.5},
-    "CutMix": {"per_sample": True, "input_key": "image", "target_key": "label"},
-    "RICAP": {"beta": 0.5, "labels": "dense", "num_classes": 10},
-    "Mosaic": {"center_range": [0.4, 0.6], "stop_epoch": 5},
-    "Cutout": {"n_holes": 2, "length": 0.5, "value": [0.1, 0.2, 0.3]},
-    "RandomErasing": {"p": 0.25, "value": "random", "seed": 3},
-    "Augment": {"transform": {"class_path": "torchvision.transforms.v2.RandomHorizontalFlip"}, "per_sample": False},
-    "RandomChoice": {
-        "tricks": [
-            {"class_path": "lightning_tricks.Mixup", "init_args": {"alpha": 0.3}},
-            {"class_path": "lightning_tricks.CutMix"},
-        ],
-        "weights": [1.0, 3.0],
-    },
-}
-
-
-@pytest.mark.parametrize(("name", "arguments"), YAML.items(), ids=YAML.keys())
-def test_every_trick_can_be_configured_in_yaml(name, arguments):
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--callbacks", type=list[BatchTrick])
-    config = parser.parse_object({"callbacks": [{"class_path": f"lightning_tricks.{name}", "init_args": arguments}]})
-    (trick,) = parser.instantiate(config).callbacks
-    assert type(trick).__name__ == name
-    for argument, value in arguments.items():
-        if argument not in ("transform", "tricks", "weights", "teacher", "temperature"):
-            kept = getattr(trick, argument)
-            assert (list(kept) if isinstance(kept, tuple) else kept) == value
-
-
-def test_every_trick_is_in_the_yaml_table():
-    assert set(YAML) == {make().name for make in EVERY_TRICK.values()}
 
 
 @pytest.mark.parametrize("make", MIXING_TRICKS.values(), ids=MIXING_TRICKS.keys())
@@ -277,12 +231,6 @@ def test_three_dimensional_images_are_refused_by_all_but_mixup(make):
         return
     with pytest.raises(ValueError, match=rf"{trick.name} needs images of shape \(N, C, H, W\)"):
         trick((IMAGES[:, 0], LABELS), rng=0)
-
-
-def test_every_public_batch_trick_is_in_the_registry():
-    public = {name: getattr(lightning_tricks, name) for name in lightning_tricks.__all__}
-    tricks = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, BatchTrick)}
-    assert {make().name for make in EVERY_TRICK.values()} == tricks - {"BatchTrick"}
 
 
 def test_image_loader_and_the_registry_are_what_the_checks_suppose():

@@ -52,26 +52,9 @@ def test_factor_before_the_training_says_that_epochs_are_not_steps():
         GradualWarmup(epochs=5).factor(0)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"epochs": 1, "steps": 1}, ValueError, "needs either epochs or steps, but got epochs=1 and steps=1"),
-        ({"epochs": -1}, ValueError, "GradualWarmup needs epochs to be at least 0, but got -1"),
-        ({"steps": -1}, ValueError, "GradualWarmup needs steps to be at least 0, but got -1"),
-        ({"steps": 1.5}, TypeError, "GradualWarmup needs steps to be an integer"),
-        ({"epochs": "5"}, TypeError, "GradualWarmup needs epochs to be a number"),
-        ({"steps": 1, "multiplier": 0.5}, ValueError, "GradualWarmup needs multiplier to be at least 1"),
-        ({"steps": 1, "start_factor": 2}, ValueError, "GradualWarmup needs start_factor to be .* but got 2"),
-        (
-            {"steps": 1, "hold_scheduler": 1},
-            TypeError,
-            "GradualWarmup needs hold_scheduler to be True or False, but got 1",
-        ),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, error, message):
-    with pytest.raises(error, match=message):
-        GradualWarmup(**arguments)
+def test_one_length_is_given():
+    with pytest.raises(ValueError, match="needs either epochs or steps, but got epochs=1 and steps=1"):
+        GradualWarmup(epochs=1, steps=1)
 
 
 def test_a_run_shorter_than_the_warmup_warns_once_and_names_both_lengths(make_trainer):

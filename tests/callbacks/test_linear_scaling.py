@@ -123,17 +123,3 @@ def test_factor_without_a_trainer():
     assert LinearScaling(batch_size=512).factor(10**6) == 2.0
     with pytest.raises(MisconfigurationException, match="LinearScaling needs the batch size to say what its factor is"):
         LinearScaling().factor(0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"base_batch_size": 0}, ValueError, "LinearScaling needs base_batch_size to be at least 1"),
-        ({"batch_size": 0}, ValueError, "LinearScaling needs batch_size to be at least 1"),
-        ({"batch_size": 1.5}, TypeError, "LinearScaling needs batch_size to be an integer"),
-        ({"rule": "cubic"}, ValueError, "LinearScaling needs rule to be one of .*'cubic'"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, error, message):
-    with pytest.raises(error, match=message):
-        LinearScaling(**arguments)

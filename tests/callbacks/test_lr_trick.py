@@ -1,13 +1,8 @@
 """One driver for all tricks: which learning rate each step uses, in the runs that a Trainer can make."""
 
-import copy
-import doctest
-import importlib
 import itertools
 import math
-import pickle
 
-import jsonargparse
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -360,66 +355,6 @@ def test_two_critics_steps_a_batch_with_lengths_in_steps(make_trainer):
     critic = [lr for [lr] in trainer.optimizers[0].used]
     expected = [0.05, 0.1, *(0.1 * CosineDecay(total_steps=6).factor(step) for step in range(6))]
     assert critic == pytest.approx(expected, abs=1e-12)
-
-
-# As the user meets them
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "lr_trick",
-        "linear_scaling",
-        "constant_warmup",
-        "gradual_warmup",
-        "cosine_decay",
-        "step_decay",
-        "polynomial_decay",
-    ],
-)
-def test_examples_in_the_docstrings(name):
-    result = doctest.testmod(importlib.import_module(f"lightning_tricks.callbacks.{name}"))
-    assert result.attempted
-    assert not result.failed
-
-
-@pytest.mark.parametrize(
-    ("trick", "arguments", "attribute"),
-    [
-        ("LinearScaling", "{base_batch_size: 128, rule: sqrt}", ("rule", "sqrt")),
-        ("ConstantWarmup", "{factor: 0.2, epochs: 1.5, monitor: acc, threshold: 0.2}", ("epochs", 1.5)),
-        ("GradualWarmup", "{steps: 10, start_factor: 0.1, hold_scheduler: true}", ("hold_scheduler", True)),
-        ("CosineDecay", "{min_factor: 0.1, total_steps: 10}", ("total_steps", 10)),
-        ("StepDecay", "{milestones: [30, 60, 80]}", ("milestones", [30, 60, 80])),
-        ("PolynomialDecay", "{power: 2}", ("power", 2)),
-    ],
-)
-def test_configured_by_yaml(trick, arguments, attribute):
-    parser = jsonargparse.ArgumentParser()
-    parser.add_argument("--callback", type=pl.Callback)
-    config = f"callback:\n  class_path: lightning_tricks.{trick}\n  init_args: {arguments}\n"
-    made = parser.instantiate(parser.parse_string(config)).callback
-    name, value = attribute
-    assert type(made).__name__ == trick
-    assert getattr(made, name) == value
-
-
-# Copies
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda trick: pickle.loads(pickle.dumps(trick))])
-def test_a_copy_made_during_a_run_belongs_to_no_run(make_trainer, copied):
-    copies = []
-
-    class Copying(pl.Callback):
-        def on_train_batch_end(self, trainer, *args):
-            copies.append(copied(trick))
-
-    trick = GradualWarmup(steps=4)
-    fit(make_trainer, RecordingModule(), [trick, Copying()])
-    module = RecordingModule()
-    fit(make_trainer, module, [copies[1]])
-    assert module.used == counted(4, lr=0.1 / 4)
 
 
 def test_a_data_set_gets_its_loader_once(make_trainer):

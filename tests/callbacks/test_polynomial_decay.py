@@ -35,20 +35,6 @@ def test_factor_with_and_without_a_horizon():
         PolynomialDecay().factor(0)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"power": 0}, ValueError, "PolynomialDecay needs power to be above 0, but got 0"),
-        ({"power": None}, TypeError, "PolynomialDecay needs power to be a number"),
-        ({"min_factor": -1}, ValueError, "PolynomialDecay needs min_factor to be at least 0"),
-        ({"total_steps": 0}, ValueError, "PolynomialDecay needs total_steps to be at least 1"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, error, message):
-    with pytest.raises(error, match=message):
-        PolynomialDecay(**arguments)
-
-
 def test_it_is_refused_beside_another_decay(make_trainer):
     with pytest.raises(MisconfigurationException, match="but got CosineDecay and PolynomialDecay: leave only one"):
         fit(make_trainer, [CosineDecay(), PolynomialDecay()])

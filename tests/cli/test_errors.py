@@ -34,7 +34,10 @@ def refusal(words, monkeypatch, capsys):
             "--trainer.callbacks+=lightning_tricks.Mixupp",
             "there is no lightning_tricks class 'Mixupp'. Did you mean 'Mixup'?",
         ),
-        ("--trainer.callbacks+=Mixup --trainer.callbacks.alpha -1", "Mixup needs alpha to be at least 0, but got -1.0."),
+        (
+            "--trainer.callbacks+=Mixup --trainer.callbacks.alpha -1",
+            "Mixup needs alpha to be at least 0, but got -1.0.",
+        ),
         ("--model Clasifier", "there is no module 'Clasifier'. Did you mean 'Classifier'?"),
         (
             "--model resnet18",

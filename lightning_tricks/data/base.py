@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from lightning_tricks.functional.checks import check_integer
+from lightning_tricks.functional.checks import check_integer, check_number
 
 TEST_SPLIT_SEED = 0  # a test part without official images is the same for every seed
 _EVALUATION_BATCH = 512
+_NOISE_STREAM = 1  # keeps the draws of the noise apart from those of the order, which have the same seed
 
 
 class DataError(RuntimeError):
@@ -26,7 +28,11 @@ class ImageDataModule(pl.LightningDataModule):
     standard deviation of the training part's channels, and int64 of shape (N,).
 
     Args:
-        seed: of the split and of the order of the training images.
+        seed: of the order of the training images and, without ``split_seed``, of the split.
+        split_seed: of the split and of the label noise; ``None`` takes ``seed``.
+        label_noise: share of the training labels that are replaced by a wrong class, at least 0 and below 1: that many
+            training images, chosen at random, get a class drawn uniformly from the other classes. Validation and test
+            labels stay right.
         batch_size: training images per batch, at least 1.
         num_workers: processes that load images; 0 loads them in the training process.
 
@@ -39,7 +45,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: ``batch_size`` is below 1, or ``seed`` or ``num_workers`` is below 0.
+        ValueError: an argument is out of its range.
     """
 
     class_names: Sequence[str]
@@ -51,10 +57,20 @@ class ImageDataModule(pl.LightningDataModule):
     validation: Dataset[Any] | None = None
     test: Dataset[Any] | None = None
 
-    def __init__(self, *, seed: int = 0, batch_size: int = 64, num_workers: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        split_seed: int | None = None,
+        label_noise: float = 0.0,
+        batch_size: int = 64,
+        num_workers: int = 0,
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.seed = check_integer(name, "seed", seed, low=0)
+        self.split_seed = self.seed if split_seed is None else check_integer(name, "split_seed", split_seed, low=0)
+        self.label_noise = check_number(name, "label_noise", label_noise, low=0, below=1)
         self.batch_size = check_integer(name, "batch_size", batch_size, low=1)
         self.num_workers = check_integer(name, "num_workers", num_workers, low=0)
 
@@ -71,6 +87,14 @@ class ImageDataModule(pl.LightningDataModule):
         """Loads and splits the images, once."""
         if self.train is None:
             self.train, self.validation, self.test = self.load()
+
+    def training_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Returns the labels to train on: a copy in which a share of ``label_noise`` is wrong."""
+        generator = np.random.default_rng((self.split_seed, _NOISE_STREAM))
+        wrong = torch.from_numpy(generator.permutation(len(labels)))[: round(self.label_noise * len(labels))]
+        # A shift by 1 to num_classes - 1 is a uniform draw from the other classes.
+        shifts = torch.from_numpy(generator.integers(1, self.num_classes, len(wrong)))
+        return labels.index_copy(0, wrong, (labels[wrong] + shifts) % self.num_classes)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled by its own generator, so that other random draws do not change the order.

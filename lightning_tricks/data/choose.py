@@ -14,16 +14,24 @@ DATA = ("digits", "cifar10", "cifar100")
 
 
 def choose_data(
-    data: str, *, batch_size: int, data_dir: Path, image_size: int, workers: int
+    data: str,
+    *,
+    batch_size: int,
+    data_dir: Path,
+    image_size: int,
+    loader_workers: int = 0,
+    label_noise: float = 0.0,
+    augment: bool = True,
 ) -> Callable[..., ImageDataModule]:
     """Returns a function of ``seed=`` that makes the data module for one of ``DATA`` or a folder of images."""
+    shared = {"batch_size": batch_size, "label_noise": label_noise}
     if data == "digits":
-        return partial(DigitsDataModule, batch_size=batch_size)
+        return partial(DigitsDataModule, **shared)
+    shared["augment"] = augment
     if data in ("cifar10", "cifar100"):
-        source = CIFAR10DataModule if data == "cifar10" else CIFAR100DataModule
-        return partial(source, root=data_dir, batch_size=batch_size)
+        return partial(CIFAR10DataModule if data == "cifar10" else CIFAR100DataModule, root=data_dir, **shared)
     if Path(data).is_dir():
-        return partial(ImageFolderDataModule, data, batch_size=batch_size, image_size=image_size, num_workers=workers)
+        return partial(ImageFolderDataModule, data, image_size=image_size, num_workers=loader_workers, **shared)
     if Path(data).exists():
         raise DataError(f"{data}: is a file; expected a folder with one folder of images per class.")
     if Path(data).name != data:  # "digts" is a misspelt name, "./digts" a folder

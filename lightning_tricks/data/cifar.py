@@ -9,6 +9,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from lightning_tricks.data.base import DataError, ImageDataModule, stratified_split
+from lightning_tricks.functional.checks import check_flag
 
 _PADDING = 4  # pixels on each side before the crop, as in He et al., arXiv:1512.03385
 
@@ -16,17 +17,21 @@ _PADDING = 4  # pixels on each side before the crop, as in He et al., arXiv:1512
 class CIFARDataModule(ImageDataModule):
     """Colour images of 32 x 32 pixels; the official test images are the test part.
 
-    ``seed`` splits the 50,000 official training images, stratified by class, into 90% for training and 10% for
+    ``split_seed`` splits the 50,000 official training images, stratified by class, into 90% for training and 10% for
     validation. Training images are padded by 4 black pixels, cropped at random to 32 x 32 and flipped at random.
 
     Args:
         root: folder of the files; missing files are downloaded into it.
-        seed: of the split, of the order of the training images and of their crops and flips.
+        seed: of the order of the training images, of their crops and flips and, without ``split_seed``, of the split.
+        split_seed: of the split and of the label noise; ``None`` takes ``seed``.
+        label_noise: share of the training labels that are replaced by another class, drawn at random; at least 0 and
+            below 1.
+        augment: whether training images are cropped and flipped at random.
         batch_size: training images per batch, at least 1.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: ``batch_size`` is below 1 or ``seed`` is below 0.
+        ValueError: an argument is out of its range.
         DataError: in ``prepare_data`` or ``setup``: the files cannot be downloaded or read.
     """
 
@@ -34,8 +39,18 @@ class CIFARDataModule(ImageDataModule):
     image_size = 32
     source: ClassVar[type[datasets.CIFAR10]]
 
-    def __init__(self, *, root: str | Path = "data", seed: int = 0, batch_size: int = 64) -> None:
-        super().__init__(seed=seed, batch_size=batch_size)
+    def __init__(
+        self,
+        *,
+        root: str | Path = "data",
+        seed: int = 0,
+        split_seed: int | None = None,
+        label_noise: float = 0.0,
+        augment: bool = True,
+        batch_size: int = 64,
+    ) -> None:
+        super().__init__(seed=seed, split_seed=split_seed, label_noise=label_noise, batch_size=batch_size)
+        self.augment = check_flag(type(self).__name__, "augment", augment)
         self.root = Path(root)
 
     def prepare_data(self) -> None:
@@ -45,13 +60,13 @@ class CIFARDataModule(ImageDataModule):
     def load(self) -> tuple[Dataset[Any], Dataset[Any], Dataset[Any]]:
         """Returns the three parts."""
         images, labels = self._official(train=True, download=False)
-        train, validation = stratified_split(torch.arange(len(labels)), labels, share=0.1, seed=self.seed)
+        train, validation = stratified_split(torch.arange(len(labels)), labels, share=0.1, seed=self.split_seed)
         self.mean, self.std = _statistics(images[train])
         scale = v2.ToDtype(torch.float32, scale=True)
         normalise = v2.Compose([scale, v2.Normalize(self.mean.tolist(), self.std.tolist())])
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed) if self.augment else None
         return (
-            _Images(images[train], labels[train], normalise, generator),
+            _Images(images[train], self.training_labels(labels[train]), normalise, generator),
             _Images(images[validation], labels[validation], normalise),
             _Images(*self._official(train=False, download=False), normalise),
         )

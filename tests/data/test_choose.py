@@ -14,7 +14,9 @@ from tests.data.image_files import write_images
 
 
 def choose(data, **kwargs):
-    return choose_data(data, **({"batch_size": 5, "data_dir": Path("files"), "image_size": 12, "workers": 3} | kwargs))
+    return choose_data(
+        data, **({"batch_size": 5, "data_dir": Path("files"), "image_size": 12, "loader_workers": 3} | kwargs)
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,14 @@ def test_a_folder(tmp_path):
     data = choose(str(write_images(tmp_path, count=5)))(seed=7)
     assert type(data) is ImageFolderDataModule
     assert (data.root, data.batch_size, data.seed, data.image_size, data.num_workers) == (tmp_path, 5, 7, 12, 3)
+
+
+@pytest.mark.parametrize("name", [*DATA, "folder"])
+def test_noise_and_augmentation(name, tmp_path):
+    name = str(write_images(tmp_path, count=5)) if name == "folder" else name
+    data = choose(name, label_noise=0.25, augment=False)(seed=7)
+    assert data.label_noise == 0.25
+    assert name == "digits" or data.augment is False
 
 
 def test_neither(tmp_path):

@@ -128,6 +128,11 @@ def test_draws_come_from_the_seed_alone(small):
     assert not torch.equal(first[0], first[1])
 
 
+def test_without_augmentation_images_stay_as_they_are(small):
+    data = small(augment=False)
+    assert torch.equal(pixels(data, data.train).byte(), data.train.images)
+
+
 def test_a_damaged_file_is_named_with_its_folder(small, monkeypatch):
     source = datasets.CIFAR10 if small.classes == 10 else datasets.CIFAR100
     path = small.folder / source.test_list[0][0]

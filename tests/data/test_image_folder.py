@@ -25,7 +25,7 @@ def flat(tmp_path_factory):
 def parted(tmp_path_factory):
     root = tmp_path_factory.mktemp("parted")
     write_images(root / "train")
-    write_images(root / "val", count=2, seed=1)
+    write_images(root / "test", count=2, seed=1)
     return root
 
 
@@ -43,12 +43,29 @@ def test_one_level(flat):
         assert [CLASSES[label] for label in part.labels] == [path.parent.name for path in part.paths]
 
 
-def test_train_and_val(parted):
-    data = load(parted)
-    assert sorted(data.test.paths) == sorted((parted / "val").glob("*/*.png"))
-    assert sorted(paths(data.train, data.validation)) == sorted((parted / "train").glob("*/*.png"))
-    assert [len(part) for part in (data.train, data.validation, data.test)] == [24, 6, 6]
-    assert data.validation.labels.bincount().tolist() == [2, 2, 2]
+@pytest.mark.parametrize("names", [("val",), ("test",), ("val", "test")])
+def test_folders_are_the_parts_that_their_names_say(names, tmp_path):
+    write_images(tmp_path / "train")
+    for seed, name in enumerate(names):
+        write_images(tmp_path / name, count=2, seed=seed + 1)
+    data = load(tmp_path)
+    parts = {"train": data.train, "val": data.validation, "test": data.test}
+    for name in names:
+        assert sorted(parts[name].paths) == sorted((tmp_path / name).glob("*/*.png"))
+    split = [part for name, part in parts.items() if name not in names]
+    assert sorted(paths(*split)) == sorted((tmp_path / "train").glob("*/*.png"))
+    for part in parts.values():
+        assert [CLASSES[label] for label in part.labels] == [path.parent.name for path in part.paths]
+        assert part.labels.bincount().unique().numel() == 1
+
+
+def test_without_a_split_one_image_per_class_is_enough_and_the_statistics_take_all_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr("lightning_tricks.data.image_folder._STATISTICS_IMAGES", 20)
+    for name in ("train", "val", "test"):
+        write_images(tmp_path / name, count=40 if name == "train" else 1)
+    data = load(tmp_path)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [120, 3, 3]
+    assert torch.allclose(data.mean, torch.full((3,), 96 / 255), atol=0.08)
 
 
 @pytest.mark.parametrize("layout", ["flat", "parted"])
@@ -117,6 +134,12 @@ def test_training_images_are_cropped_anew_and_others_are_not(flat):
     assert torch.equal(data.test[0][0], data.test[0][0])
 
 
+def test_without_augmentation_training_images_are_prepared_as_the_others(flat):
+    data = load(flat, augment=False)
+    assert torch.equal(data.train[0][0], data.train[0][0])
+    assert torch.equal(data.train[0][0], data.validation.transform(read_image(data.train.paths[0])))
+
+
 def test_training_images_are_flipped_half_of_the_time(tmp_path):
     ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], (60, 1, 3))
     for name in ("a", "b"):
@@ -164,9 +187,23 @@ def bad_few(root):
     return write_images(root, classes=("cow",), count=4), r"cow: needs at least 5 images per class, but there are 4"
 
 
-def bad_no_val(root):
+def bad_train_alone(root):
     write_images(root / "train")
-    return root, r"has a folder 'train' but not both 'train' and 'val'"
+    return root, r"has a folder 'train', but parts need the folder 'train' and 'val', 'test' or both"
+
+
+def bad_no_train(root):
+    for name in ("val", "test"):
+        write_images(root / name)
+    return root, r"has a folder 'val', but parts need the folder 'train'"
+
+
+def bad_empty_class_of_a_part(root):
+    for name in ("train", "val"):
+        write_images(root / name)
+    for path in (root / "val" / "bee").iterdir():
+        path.unlink()
+    return root, r"val/bee: needs at least 1 image per class, but there are 0"
 
 
 def bad_other_classes(root):
@@ -175,7 +212,10 @@ def bad_other_classes(root):
     return root, r"do not have the same classes; in only one: cow, dog"
 
 
-@pytest.mark.parametrize("make", [bad_missing, bad_empty, bad_one_class, bad_few, bad_no_val, bad_other_classes])
+BAD = [make for name, make in list(globals().items()) if name.startswith("bad_")]
+
+
+@pytest.mark.parametrize("make", BAD)
 def test_bad_folders(make, tmp_path):
     root, message = make(tmp_path)
     with pytest.raises(DataError, match=f"{re.escape(str(tmp_path))}.*{message}"):

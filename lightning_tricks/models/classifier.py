@@ -1,5 +1,6 @@
 """The image classifier that the command trains; it knows no trick."""
 
+from pathlib import Path
 from typing import Literal
 
 import lightning.pytorch as pl
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics import Accuracy
 
-from lightning_tricks.functional.checks import check_choice, check_integer, check_number
+from lightning_tricks.functional.checks import check_choice, check_flag, check_integer, check_number
 from lightning_tricks.models.backbones import TINY, build_model
 from lightning_tricks.optim import zero_gamma as zero_last_scales
 from lightning_tricks.optim.adabound import AdaBound
@@ -20,11 +21,14 @@ class Classifier(pl.LightningModule):
     """Trains a net by cross-entropy; logs ``train_acc``, ``val_acc`` and ``test_acc``.
 
     Args:
-        model: ``tiny``, or the name of a classification model of torchvision.
+        model: ``tiny``, the name of a classification model of torchvision, or ``timm/`` and the name of one of timm.
         num_classes: number of classes, at least 2. ``None`` takes that of the data under ``lightning-tricks fit``, and
             10, that of the digits, elsewhere.
         in_channels: channels of the images; ``None`` as above, 1 for the digits.
         image_size: height and width of the images in pixels; ``None`` as above, 8 for the digits.
+        pretrained: whether to start from the published weights of the model, which are downloaded once.
+        weights: file of a state_dict or a Lightning checkpoint of the same model to start from; a last layer for
+            another number of classes stays random.
         lr: learning rate of the optimizer, above 0, constant. AdaBound ends with it and starts with a
             hundredth of it.
         weight_decay: of the optimizer, at least 0.
@@ -35,7 +39,7 @@ class Classifier(pl.LightningModule):
     Raises:
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of its range, there is no such model or optimizer, the model cannot take images
-            of this size, or ``zero_gamma`` finds no residual block.
+            of this size, the weights cannot be had or do not fit, or ``zero_gamma`` finds no residual block.
 
     Example:
         >>> import torch
@@ -52,6 +56,8 @@ class Classifier(pl.LightningModule):
         num_classes: int | None = None,
         in_channels: int | None = None,
         image_size: int | None = None,
+        pretrained: bool = False,
+        weights: str | Path | None = None,
         lr: float = 0.05,
         weight_decay: float = 5e-4,
         optimizer: Literal["sgd", "adabound"] = "sgd",
@@ -66,7 +72,14 @@ class Classifier(pl.LightningModule):
         self.weight_decay = check_number("Classifier", "weight_decay", weight_decay, low=0)
         self.optimizer = check_choice("Classifier", "optimizer", optimizer, ("sgd", "adabound"))
         self.bias_decay = bias_decay
-        self.net = build_model(model, num_classes=num_classes, in_channels=in_channels, image_size=image_size)
+        self.net = build_model(
+            model,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            image_size=image_size,
+            pretrained=check_flag("Classifier", "pretrained", pretrained),
+            weights=weights,
+        )
         if zero_gamma:
             zero_last_scales(self.net)
         self.train_acc = Accuracy("multiclass", num_classes=num_classes)

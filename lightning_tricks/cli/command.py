@@ -4,6 +4,8 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from importlib.metadata import version
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -26,6 +28,7 @@ from lightning_tricks.data import DataError
 from lightning_tricks.functional.checks import unknown_name
 
 _TRICK_NAMES = "tricks:\n" + "\n".join(f"  {name:<18}{trick.summary}" for name, trick in TRICKS.items())
+_FLAGS = {"--no_augment": "--augment=false", "--augment": "--augment=true", "--pretrained": "--pretrained=true"}
 
 
 @dataclass(frozen=True)
@@ -80,23 +83,26 @@ def run_command(args: Sequence[str] | None = None) -> None:
         if is_stage:
             run_trainer(args)
         else:
-            _run_subcommand(parser, [_underscored(word) for word in words])
+            _run_subcommand(parser, _spelt(words))
     except DataError as error:
         # A DataError of a loading process has that process's traceback before its message.
-        message = str(error).strip().splitlines()[-1]
-        sys.exit(f"{PROG}: {message.rpartition('DataError: ')[2]}")
+        _refuse(str(error).strip().splitlines()[-1].rpartition("DataError: ")[2])
     except OSError as error:
         if is_stage:
             raise
-        sys.exit(f"{PROG}: {error.filename}: {error.strerror}" if error.filename else f"{PROG}: {error}")
+        _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except (ConfigError, ValueError, MisconfigurationException) as error:
         if is_stage and isinstance(error, ValueError):
             raise  # it may come from the user's module, and then the traceback is needed
-        print(f"{PROG}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except (Interrupted, KeyboardInterrupt) as stop:
         print(f"\n{PROG}: {str(stop) or 'stopped'}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"{PROG}: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _run_subcommand(parser: ArgumentParser, words: Sequence[str]) -> None:
@@ -115,6 +121,7 @@ def _parser() -> ArgumentParser:
         epilog="Each subcommand has a --help with examples.",
         formatter_class=HelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('lightning-tricks')}")
     subparsers = parser.add_subcommands(required=True)
     for name, subcommand in SUBCOMMANDS.items():
         subparser = ArgumentParser(
@@ -130,6 +137,13 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _underscored(word: str) -> str:
-    name, equals, value = word.partition("=")
-    return name.replace("-", "_").replace("__", "--", 1) + equals + value if name.startswith("--") else word
+def _spelt(words: Sequence[str]) -> list[str]:
+    """The words as the parser takes them: underscores in names, and a value for each flag that stands alone."""
+    spelt = []
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
+        name, equals, value = word.partition("=")
+        name = name.replace("-", "_").replace("__", "--", 1) if name.startswith("--") else name
+        if name in _FLAGS and not equals and following.startswith("--"):
+            name = _FLAGS[name]
+        spelt.append(name + equals + value)
+    return spelt

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from lightning_tricks.callbacks import BatchTrick, LinearScaling, LRTrick
-from lightning_tricks.cli.options import DataOptions, PreviewOptions
+from lightning_tricks.cli.options import DataOptions, PreviewOptions, check_loader_workers
 from lightning_tricks.cli.tricks import TRICKS, make_callbacks, parse_tricks
 from lightning_tricks.data.choose import choose_data
 from lightning_tricks.plots import plot_lr, preview
@@ -13,6 +13,7 @@ from lightning_tricks.plots import plot_lr, preview
 
 def write_preview(options: PreviewOptions, data: DataOptions) -> None:
     """Writes a PNG of the first training batch before and after the tricks, and one of the learning rate."""
+    check_loader_workers(data)
     figures = _figures(options, data)
     if not figures:
         raise ValueError("none of these tricks changes the batch or the learning rate; there is nothing to draw")

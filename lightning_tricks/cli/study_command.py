@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -15,14 +17,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import nn
+from torchvision.transforms import v2
 
 from lightning_tricks import recipes
-from lightning_tricks.callbacks import LinearScaling
+from lightning_tricks.callbacks import Augment, LinearScaling
 from lightning_tricks.cli.errors import Interrupted
-from lightning_tricks.cli.options import ConfirmOptions, DataOptions, ShareOptions, StudyOptions, TrainingOptions
+from lightning_tricks.cli.options import (
+    ConfirmOptions,
+    DataOptions,
+    ShareOptions,
+    StudyOptions,
+    TrainingOptions,
+    check_loader_workers,
+)
 from lightning_tricks.cli.trainer_command import check_trainer, trainer_options
 from lightning_tricks.cli.tricks import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
 from lightning_tricks.data import DataError
+from lightning_tricks.data.base import ImageDataModule
 from lightning_tricks.data.choose import choose_data
 from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.functional.lr import linear_scaling
@@ -32,14 +43,17 @@ from lightning_tricks.study.store import write_atomically
 
 _OPTIONS_FILE = "command.json"
 _FILE_WIDTH = 100  # letters per line in a file or a pipe: enough for the table
-# Not torchvision_2021: its TrivialAugment needs images that are not normalised, and the command normalises them.
-_PUBLISHED: dict[str, Callable[[], Sequence[pl.Callback]]] = {"bag_of_tricks": recipes.bag_of_tricks}
+_PUBLISHED: dict[str, Callable[[], Sequence[pl.Callback]]] = {
+    "bag_of_tricks": recipes.bag_of_tricks,
+    "torchvision_2021": partial(recipes.torchvision_2021, mean=0.0),  # the mean of normalised images
+}
 
 
 def ablate(study_options: StudyOptions, data: DataOptions, training: TrainingOptions, share: ShareOptions) -> None:
     """Does the unfinished runs of a study, writes its report and prints its table."""
     if study_options.recipe is not None and study_options.tricks is not None:
         raise ValueError("--recipe stands in place of --tricks, but both are given")
+    check_loader_workers(data)
     study = build_study(study_options, data, training, directory=share.out)
     study.runs(share.shard)  # refuses a wrong share before anything is written
     options = {"study_options": vars(study_options), "data": vars(data), "training": vars(training)}
@@ -73,14 +87,16 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         raise ValueError(f"--margin is in points of accuracy, of which there are 100, but got {study.margin:g}")
     make_data = choose_data(**vars(data))
     images = make_data(seed=0)
-    make_module = partial(
-        Classifier,
-        model=training.model,
-        num_classes=images.num_classes,
-        in_channels=images.in_channels,
-        image_size=images.image_size,
-        lr=training.lr,
-    )
+    options: dict[str, Any] = {
+        "model": training.model,
+        "num_classes": images.num_classes,
+        "in_channels": images.in_channels,
+        "image_size": images.image_size,
+        "lr": training.lr,
+    }
+    if training.pretrained or training.weights is not None:
+        options |= {"pretrained": training.pretrained, "weights": training.weights}
+    make_module = partial(Classifier, **options)
     if study.recipe is not None and study.recipe in _PUBLISHED:
         arms = _arms_of_published(_PUBLISHED[study.recipe])
     else:
@@ -88,9 +104,9 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
             raise unknown_name("recipe", study.recipe, _PUBLISHED, more=", or names of tricks, separated by commas")
         names = parse_tricks(study.recipe or (",".join(DEFAULT_TRICKS) if study.tricks is None else study.tricks))
         arms = {name: _arm(name, make_module, training) for name in names}
-    for arm in arms.values():
+    for make in {id(make): make for make in (arm.module_factory or make_module for arm in arms.values())}.values():
         # An unknown model, or one that does not suit the data or a trick, is reported before anything is trained.
-        (arm.module_factory or make_module)()
+        make()
     check_trainer(training)
     if training.accelerator == "cpu" and training.model == "tiny":
         # The net is too small to gain from a second thread, and one thread adds in the same order on every machine.
@@ -104,8 +120,19 @@ def build_study(study: StudyOptions, data: DataOptions, training: TrainingOption
         max_epochs=training.epochs,
         directory=directory,
         trainer_options=trainer_options(training),
+        lr_grid=None if training.lr_grid is None else _parse_grid(training.lr_grid),
+        settings=None if training.weights is None else {"weights": sha256(training.weights.read_bytes()).hexdigest()},
         margin=None if study.margin is None else study.margin / 100,
     )
+
+
+def _parse_grid(text: str) -> list[float]:
+    try:
+        return [float(rate) for rate in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--lr-grid needs numbers separated by commas, such as 0.03,0.1,0.3, but got {text!r}"
+        ) from None
 
 
 def _arm(name: str, make_module: Callable[..., Classifier], training: TrainingOptions) -> Arm:
@@ -121,7 +148,26 @@ def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, A
     def one(position: int) -> list[pl.Callback]:
         return [make()[position]]
 
-    return {type(callback).__name__: Arm(partial(one, i)) for i, callback in enumerate(make())}
+    def on_bytes(position: int, transforms: Sequence[v2.Transform]) -> list[pl.Callback]:
+        before, after = transforms
+        return [Augment(v2.Compose([before, make()[position].transform, after]))]
+
+    return {
+        type(callback).__name__: Arm(partial(on_bytes, i), prepare=_byte_transforms)
+        if isinstance(callback, Augment)
+        else Arm(partial(one, i))
+        for i, callback in enumerate(make())
+    }
+
+
+def _byte_transforms(datamodule: ImageDataModule, seed: int) -> list[v2.Transform]:
+    """What turns normalised images into bytes, for which TrivialAugment is defined, and what turns them back."""
+    mean, std = datamodule.mean, datamodule.std
+    raw = v2.Normalize((-mean / std).tolist(), (1 / std).tolist())
+    return [
+        v2.Compose([raw, v2.ToDtype(torch.uint8, scale=True)]),
+        v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean.tolist(), std.tolist())]),
+    ]
 
 
 def _train_teacher(
@@ -146,7 +192,7 @@ def _rate_caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training
     tricks = [trick for joined in arms.values() for trick in joined if not trick.prepare]
     made = [callback for trick in tricks for callback in trick.make_callbacks()]
     scaling = next((callback for callback in made if isinstance(callback, LinearScaling)), None)
-    if scaling is None:
+    if scaling is None or training.lr_grid is not None:
         return ""
     size, base, lr = data.batch_size, scaling.base_batch_size, training.lr
     factor = linear_scaling(batch_size=size, base_batch_size=base, rule=scaling.rule)(0)
@@ -155,7 +201,7 @@ def _rate_caution(arms: Mapping[str, Sequence[Arm]], data: DataOptions, training
     return (
         f"Caution: with LinearScaling an arm trains at {factor:g} times the baseline's learning rate, {lr * factor:g} "
         f"instead of {lr:g} (batches of {size} on one device, relative to {base}), so the comparison includes that "
-        "difference. To choose the best rate for each arm, use lightning_tricks.Ablation(lr_grid=[...]) in Python."
+        "difference. To choose the best rate for each arm, use --lr-grid."
     )
 
 
@@ -167,7 +213,9 @@ def _read_options(directory: Path) -> tuple[StudyOptions, DataOptions, TrainingO
     except (OSError, ValueError) as error:
         raise DataError(f"{directory}: cannot read the study of `lightning-tricks ablate` there: {error}") from error
     data = DataOptions(**(groups["data"] | {"data_dir": Path(groups["data"]["data_dir"])}))
-    return StudyOptions(**groups["study_options"]), data, TrainingOptions(**groups["training"])
+    training = TrainingOptions(**groups["training"])
+    weights = None if training.weights is None else Path(training.weights)
+    return StudyOptions(**groups["study_options"]), data, replace(training, weights=weights)
 
 
 @contextmanager

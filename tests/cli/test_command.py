@@ -1,6 +1,8 @@
 import dataclasses
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
@@ -39,6 +41,27 @@ def test_hyphens_are_as_good_as_underscores(words, called):
 def test_only_the_name_of_an_option_is_respelled(called):
     run_command(["preview", "--out=my-pictures--1", "--tricks", "a-b"])
     assert (str(called[0][0].out), called[0][0].tricks) == ("my-pictures--1", "a-b")
+
+
+@pytest.mark.parametrize(
+    ("words", "augment"),
+    [
+        ("", True),
+        ("--no-augment", False),
+        ("--no_augment --tricks mixup", False),
+        ("--augment", True),
+        ("--augment false", False),
+        ("--augment=false", False),
+    ],
+)
+def test_a_flag_needs_no_value(words, augment, called):
+    run_command(["preview", *words.split()])
+    assert called[0][1].augment is augment
+
+
+def test_version(monkeypatch, capsys):
+    text = help_of(["--version"], monkeypatch, capsys)
+    assert text == f"lightning-tricks {metadata.version('lightning-tricks')}\n"
 
 
 def test_help_lists_every_subcommand(monkeypatch, capsys):
@@ -80,7 +103,7 @@ def test_help_lists_every_trick(name, monkeypatch, capsys):
         (["ablate", "--epochs", "many"], "epochs"),
         (["ablate", "--lr", "-1"], "lr"),
         (["ablate", "--margin", "0"], "margin"),
-        (["ablate", "--workers", "-1"], "workers"),
+        (["ablate", "--loader-workers", "-1"], "loader_workers"),
         (["confirm"], "the following arguments are required: confirm.arm\n"),
         (["ablat"], "there is no subcommand 'ablat'. Did you mean 'ablate'?"),
         (["predict"], "There are: ablate, confirm, fit, preview, test, validate."),
@@ -95,15 +118,16 @@ def test_bad_words_are_refused(words, message, capsys):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_cannot_be_read_is_one_plain_line(workers, tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_read_is_one_plain_line(workers, tmp_path, monkeypatch, capsys):
     data = ImageFolderDataModule(write_images(tmp_path, count=5), image_size=8, num_workers=workers)
     data.setup("fit")
     path = data.train.paths[0]
     path.write_bytes(path.read_bytes()[:150])
     stub = dataclasses.replace(SUBCOMMANDS["preview"], run=lambda *options: list(data.train_dataloader()))
     monkeypatch.setitem(command.SUBCOMMANDS, "preview", stub)
-    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {path}: cannot read this image: [^\n]*$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         run_command(["preview"])
+    assert re.fullmatch(rf"lightning-tricks: {path}: cannot read this image: [^\n]*\n", capsys.readouterr().err)
 
 
 def test_ctrl_c_outside_a_training_ends_cleanly(monkeypatch, capsys):

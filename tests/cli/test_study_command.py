@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lightning_tricks import recipes
 from lightning_tricks.cli import study_command
@@ -156,7 +157,14 @@ def test_options_reach_the_study(tmp_path):
     study = build(
         tmp_path,
         study={"tricks": "mixup,no_bias_decay", "seeds": 4, "margin": 0.5},
-        data={"data": str(tmp_path / "images"), "image_size": 12, "batch_size": 7, "workers": 1},
+        data={
+            "data": str(tmp_path / "images"),
+            "image_size": 12,
+            "batch_size": 7,
+            "loader_workers": 1,
+            "label_noise": 0.25,
+            "augment": False,
+        },
         training={
             "model": "resnet18",
             "epochs": 3,
@@ -172,7 +180,7 @@ def test_options_reach_the_study(tmp_path):
     assert settings["trainer_options"] == {"accelerator": "auto", "devices": 2, "precision": "16"}
     module, data = settings["module_factory"]["keywords"], settings["datamodule"]["keywords"]
     assert module == {"model": "resnet18", "num_classes": 3, "in_channels": 3, "image_size": 12, "lr": 0.25}
-    assert data == {"batch_size": 7, "image_size": 12, "num_workers": 1}
+    assert data == {"batch_size": 7, "image_size": 12, "num_workers": 1, "label_noise": 0.25, "augment": False}
     (trick,) = study.arms["no_bias_decay"]
     assert trick.module_factory().bias_decay is False
     assert trick.module_factory().lr == 0.25
@@ -201,6 +209,26 @@ def test_the_published_recipe(tmp_path):
     assert [type(callback).__name__ for callback in made] == names
 
 
+def test_the_recipe_that_needs_bytes_gets_them_and_trains(tmp_path, make_trainer):
+    study = build(tmp_path, study={"recipe": "torchvision_2021"})
+    names = [type(callback).__name__ for callback in recipes.torchvision_2021()]
+    assert [name for name in study.arms if "less" in name] == [f"recipe less {name}" for name in names]
+    data = study_command.choose_data("digits", batch_size=64, data_dir=tmp_path, image_size=8)(seed=0)
+    data.setup("fit")
+    callbacks = []
+    for trick in study.arms["recipe"]:
+        callbacks += trick.callbacks(*([trick.prepare(data, 0)] if trick.prepare else []))
+    assert [type(callback).__name__ for callback in callbacks] == names
+    before, _, after = callbacks[0].transform.transforms
+    images = data.train.tensors[0][:50]
+    assert before(images).dtype == torch.uint8
+    assert torch.allclose(after(before(images)), images, atol=0.01)
+    assert callbacks[1].value == 0.0
+    trainer = make_trainer(max_epochs=6, limit_train_batches=2, limit_val_batches=0, callbacks=callbacks)
+    trainer.fit(study_command.Classifier(), datamodule=data)
+    assert trainer.global_step == 12
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -212,11 +240,18 @@ def test_the_published_recipe(tmp_path):
         ("--tricks zero_gamma", "zero_gamma needs residual blocks"),
         ("--recipe bag_of_trick", "there is no recipe 'bag_of_trick'. Did you mean 'bag_of_tricks'?"),
         ("--recipe cosine,step", "A run has one decay of the learning rate, but got CosineDecay and StepDecay"),
-        ("--recipe fast", "There are: bag_of_tricks, or names of tricks, separated by commas."),
+        ("--recipe fast", "There are: bag_of_tricks, torchvision_2021, or names of tricks, separated by commas."),
         ("--accelerator tpu", "--accelerator tpu with --devices 1: Requirement 'torch_xla"),
         ("--devices 3x", "--accelerator cpu with --devices 3x: `devices` selected with `CPUAccelerator`"),
         ("--accelerator gpux", "invalid accelerator name"),
         ("--recipe mixup,cosine --tricks cutmix", "--recipe stands in place of --tricks, but both are given"),
+        ("--label-noise 1", "DigitsDataModule needs label_noise to be at least 0 and below 1, but got 1.0"),
+        ("--lr-grid 0.1,fast", "--lr-grid needs numbers separated by commas, such as 0.03,0.1,0.3, but got '0.1,fast'"),
+        ("--lr-grid 0.1", "Ablation needs lr_grid to hold two or more different rates, but got [0.1]"),
+        ("--loader-workers 999", "the cores of this machine, but got 999"),
+        ("--pretrained", "model 'tiny' has no published weights"),
+        ("--weights nowhere.ckpt", "nowhere.ckpt: cannot read these weights: No such file or directory"),
+        ("--model timm/resnet", "there is no model of timm 'resnet'. Did you mean 'resnet"),
         ("--margin 150", "--margin is in points of accuracy, of which there are 100, but got 150"),
         ("--recipe mixup", "needs at least two tricks for a recipe"),
     ],
@@ -226,24 +261,64 @@ def test_wrong_names(words, message, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_truncated_image_is_one_plain_line(tmp_path):
+def test_a_truncated_image_is_one_plain_line(tmp_path, capsys):
     root = write_images(tmp_path / "images", count=5)
     for path in (root / "ant").glob("*.png"):
         path.write_bytes(path.read_bytes()[:150])
-    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {root}/ant/\d\.png: cannot read this image: [^\n]*$"):
-        run(f"ablate --data {root} --image-size 8 --seeds 1 --epochs 1 --out {tmp_path / 'new'}")
+    message = refused(f"ablate --data {root} --image-size 8 --seeds 1 --epochs 1 --out {tmp_path / 'new'}", capsys)
+    assert re.fullmatch(
+        rf"lightning-tricks: {root}/ant/\d\.png: cannot read this image: [^\n]*", message.splitlines()[-1]
+    )
+
+
+def test_an_empty_class_folder_is_one_plain_line(tmp_path, capsys):
+    (write_images(tmp_path / "images") / "dog").mkdir()
+    message = f"lightning-tricks: {tmp_path}/images/dog: needs at least 5 images per class, but there are 0.\n"
+    assert refused(f"ablate --data {tmp_path}/images --out {tmp_path / 'new'}", capsys) == message
 
 
 @pytest.mark.parametrize("words", ["ablate --tricks cosine --seeds 1", "preview --tricks cosine"])
-def test_a_folder_that_cannot_be_made_is_one_plain_line(words, tmp_path, trainings):  # noqa: F811
+def test_a_folder_that_cannot_be_made_is_one_plain_line(words, tmp_path, trainings, capsys):  # noqa: F811
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=rf"^lightning-tricks: {tmp_path}/file: File exists$"):
-        run(f"{words} --out {tmp_path / 'file'}")
+    assert refused(f"{words} --out {tmp_path / 'file'}", capsys) == f"lightning-tricks: {tmp_path}/file: File exists\n"
+
+
+def test_the_grid_of_rates_reaches_the_study(tmp_path):
+    study = build(tmp_path, study={"tricks": "linear_scaling,no_bias_decay"}, training={"lr_grid": "0.03, 0.1,0.3"})
+    assert study.lr_grid == [0.03, 0.1, 0.3]
+    (trick,) = study.arms["no_bias_decay"]
+    assert trick.module_factory(lr=0.3).lr == 0.3
+
+
+def test_weights_start_every_run_and_their_content_is_part_of_the_study(tmp_path, capsys):
+    torch.manual_seed(5)
+    net = study_command.Classifier().net
+    torch.save(net.state_dict(), tmp_path / "net.pt")
+    training = {"weights": tmp_path / "net.pt"}
+    study = build(tmp_path, study={"tricks": "no_bias_decay"}, training=training)
+    made = study.arms["no_bias_decay"][0].module_factory()
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in made.net.state_dict().items())
+    study.runs()
+    words = (
+        f"ablate --tricks cosine --seeds 1 --epochs 1 --batch-size 600 --weights {tmp_path}/net.pt --out {tmp_path}/s"
+    )
+    run(words)
+    torch.save(study_command.Classifier().net.state_dict(), tmp_path / "net.pt")
+    assert "holds another study" in refused(words, capsys)
+
+
+def test_confirm_keeps_weights_noise_and_rates(tmp_path, trainings):  # noqa: F811
+    torch.save(study_command.Classifier().net.state_dict(), tmp_path / "net.pt")
+    out = tmp_path / "study"
+    run(f"ablate --tricks cosine --seeds 1 --label-noise 0.4 --weights {tmp_path}/net.pt --out {out}")
+    run(f"confirm --arm cosine --seeds 1 --out {out}")
+    assert json.loads((out / "command.json").read_text())["data"]["label_noise"] == 0.4
+    assert trainings[-1] == (["CosineDecay"], 1, "test")
 
 
 def test_confirm_needs_a_finished_study(tmp_path, trainings, capsys):  # noqa: F811
-    with pytest.raises(SystemExit, match=f"{tmp_path}: there is no study of `lightning-tricks ablate` there"):
-        run(f"confirm --arm mixup --out {tmp_path}")
+    message = refused(f"confirm --arm mixup --out {tmp_path}", capsys)
+    assert f"{tmp_path}: there is no study of `lightning-tricks ablate` there" in message
     run(f"ablate --seeds 1 --shard 1/2 --out {tmp_path}")
     assert "is not finished: 3 runs are missing" in refused(f"confirm --arm mixup --out {tmp_path}", capsys)
     run(f"ablate --seeds 1 --out {tmp_path}")
@@ -294,7 +369,7 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_goes_on(tmp_path, monkeypatch,
 
 def test_every_trick_trains(tmp_path, make_trainer):
     """One step of each, distillation aside, which the study above has trained."""
-    data = study_command.choose_data("digits", batch_size=64, data_dir=tmp_path, image_size=8, workers=0)(seed=0)
+    data = study_command.choose_data("digits", batch_size=64, data_dir=tmp_path, image_size=8)(seed=0)
     for name, trick in TRICKS.items():
         if trick.callbacks_with_teacher is None:
             model = "resnet18" if name == "zero_gamma" else "tiny"

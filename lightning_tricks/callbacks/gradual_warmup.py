@@ -99,7 +99,7 @@ class GradualWarmup(Warmup):
                 )
             run = self.run_of(trainer)
             patch = MethodPatch(pl_module, _HELD, partial(self._step_after_warmup, run))
-            run.at_close.append(patch.remove)
+            run.at_close.callback(patch.remove)
             patch.install()
 
     def _step_after_warmup(self, run: LRRun, lr_scheduler_step: Callable[..., None], *args: Any, **kwargs: Any) -> None:

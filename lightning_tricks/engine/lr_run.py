@@ -69,13 +69,12 @@ class LRRun(Run):
 
     def state(self) -> dict[str, Any] | None:
         """The steps, the factors and what the tricks add; None before training."""
-        trainer = self.trainer
-        if self.counts is None or trainer is None:
+        if self.counts is None:
             return None
         factors = [product(self.family, count) for count in self.counts] if self._was_hooked else self._planned
         state: dict[str, Any] = {"steps": self.counts, "factors": factors}
         for key, trick in self._keys():
-            for name, value in trick.state(trainer).items():
+            for name, value in trick.state(self.trainer).items():
                 state.setdefault(name, {})[key] = value
         return state
 
@@ -92,7 +91,7 @@ class LRRun(Run):
 
     def is_active(self) -> bool:
         """Whether the tricks are among the trainer's callbacks: the Tuner replaces those for its own runs."""
-        callbacks: list[Any] = [] if self.trainer is None else self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[Any] = self.trainer.callbacks  # type: ignore[attr-defined]
         return any(callback is self.family[0] for callback in callbacks)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -159,11 +158,10 @@ class LRRun(Run):
         for step in self._steps:
             step.detach()
         self._steps = []
-        if self.trainer is not None:
-            self.trainer.callbacks = bare_monitors(self.trainer.callbacks)  # type: ignore[attr-defined]
+        self.trainer.callbacks = bare_monitors(self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def _show(self) -> None:
-        if self.trainer is not None and self.is_active():
+        if self.is_active():
             self._refresh(self.trainer)
             for step in self._steps:
                 step.show()

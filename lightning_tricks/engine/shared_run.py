@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import wraps
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn, TrainerStatus
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 _ENTRY = "lightning_tricks"  # of a checkpoint, with a section per family
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _FORWARDED = (
     "on_train_start",
     "on_train_epoch_start",
@@ -22,6 +24,13 @@ _FORWARDED = (
     "on_train_epoch_end",
     "on_validation_start",
 )
+
+
+class _Given(dict[str, Any]):
+    """The arguments of a callback; a copy of the callback shares them, so that it copies no teacher."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Given:
+        return self
 
 
 class Trick(pl.Callback):
@@ -34,21 +43,26 @@ class Trick(pl.Callback):
         super().__init_subclass__(**kwargs)
         init: Any = cls.__init__
         own = [] if init is object.__init__ else list(inspect.signature(init).parameters.values())[1:]
-        if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
-            names = {parameter.name for parameter in own}
-            inherited = inspect.signature(cls.__mro__[1]).parameters.values()
+        variadic = [parameter.kind for parameter in own if parameter.kind in _VARIADIC]
+        if _VARIADIC[1] in variadic:
             # A TypedDict has no defaults: without it, jsonargparse looks for the keywords in the base class.
             init.__annotations__.pop(own[-1].name, None)
-            own[-1:] = [parameter for parameter in inherited if parameter.name not in names]
+            own = [parameter for parameter in own if parameter.kind not in _VARIADIC]
+            names = {parameter.name for parameter in own}
+            base = next(base for base in cls.__mro__[1:] if issubclass(base, Trick))
+            inherited = [each for name, each in inspect.signature(base).parameters.items() if name not in names]
+            if own or len(variadic) == 1:  # __init__(*args, **kwargs) passes positions on too
+                inherited = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in inherited]
+            own += inherited
         cls.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Keeps the arguments for ``repr``."""
         self = super().__new__(cls)
         try:
-            self._given = inspect.signature(cls).bind_partial(*args, **kwargs).arguments
+            self._given = _Given(inspect.signature(cls).bind_partial(*args, **kwargs).arguments)
         except TypeError:  # __init__ says what is wrong
-            self._given = {}
+            self._given = _Given()
         return self
 
     @property
@@ -97,15 +111,14 @@ class Run(pl.Callback):
     """What a family of callbacks shares during one fit; each hook is called once for the whole family.
 
     Args:
-        trainer: the run's trainer; None once the run is closed.
+        trainer: the run's trainer.
         family: the callbacks of the family, in the order of the callback list; the first leads.
     """
 
     def __init__(self, trainer: pl.Trainer, family: Sequence[Any]) -> None:
-        self.trainer: pl.Trainer | None = trainer
+        self.trainer = trainer
         self.family = family
-        self.last_state: dict[str, Any] | None = None
-        self.at_close: list[Callable[[], None]] = []
+        self.at_close = ExitStack()
         """Removes what single callbacks have installed for this run."""
 
     def state(self) -> dict[str, Any] | None:
@@ -119,9 +132,10 @@ class Run(pl.Callback):
         """Removes what the run has installed."""
 
 
-# The last run of each family. It outlives fit, since checkpoints are also saved afterwards; and it belongs to the
-# Trainer rather than to a callback, which may serve another Trainer next.
+# By Trainer and section. A closed run leaves its state alone, since checkpoints are also saved after fit: the run
+# itself would keep the module and, through it, the Trainer alive. A callback may serve another Trainer next.
 _RUNS: WeakKeyDictionary[pl.Trainer, dict[str, Run]] = WeakKeyDictionary()
+_LAST_STATES: WeakKeyDictionary[pl.Trainer, dict[str, Any]] = WeakKeyDictionary()
 
 
 class SharedRun(Trick):
@@ -141,39 +155,46 @@ class SharedRun(Trick):
     def family_of(cls, trainer: pl.Trainer) -> list[Any]:
         """Returns the callbacks of this family, in the order of the callback list."""
         callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        return [callback for callback in callbacks if getattr(callback, "section", None) == cls.section]
+        return [each for each in callbacks if isinstance(each, SharedRun) and each.section == cls.section]
 
     @classmethod
     def run_of(cls, trainer: pl.Trainer) -> Any:
         """Returns this family's run in progress, or None."""
-        run = _RUNS.get(trainer, {}).get(cls.section)
-        return run if run is not None and run.trainer is not None else None
+        return _RUNS.get(trainer, {}).get(cls.section)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Makes the run, if this callback leads its family."""
         family = self.family_of(trainer)
-        if stage != "fit" or self not in family[:1]:
+        if stage != "fit" or not family or family[0] is not self:
             return
+        members = {id(callback) for callback in family}
+        if len(members) < len(family):
+            names = [callback.name for callback in family]
+            raise MisconfigurationException(
+                f"{self.name} needs a list in which each callback stands once, but got {', '.join(names)} with one of "
+                "them twice; make a second one."
+            )
         for runs in list(_RUNS.values()):
             run = runs.get(self.section)
-            if run is None or run.trainer is None:
-                continue
-            for callback in family:
-                if any(callback is member for member in run.family):
-                    _refuse_second_trainer(callback.name, run, trainer)
-                    _close(run)
-                    break
-        previous = _RUNS.setdefault(trainer, {}).get(self.section)
-        run = _RUNS[trainer][self.section] = self.make_run(trainer, pl_module, family)
+            if run is not None and (run.trainer is trainer or not members.isdisjoint(map(id, run.family))):
+                if run.trainer is not trainer and run.trainer.state.status == TrainerStatus.RUNNING:
+                    raise MisconfigurationException(
+                        f"{next(each.name for each in run.family if id(each) in members)} needs a Trainer of its own, "
+                        "but got a second one whose fit begins inside that of the first; give the inner Trainer a "
+                        "copy (copy.deepcopy)."
+                    )
+                _close(run, self.section)  # a fit that ended badly has left it
+        run = self.make_run(trainer, pl_module, family)
+        _RUNS.setdefault(trainer, {})[self.section] = run
         # A second fit with the same Trainer goes on; another Trainer starts from nothing.
-        run.load(previous.last_state if previous is not None and trainer.global_step else None)
+        run.load(_LAST_STATES.get(trainer, {}).get(self.section) if trainer.global_step else None)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Writes the family's section of the checkpoint."""
-        run = _RUNS.get(trainer, {}).get(self.section)
-        state = None if run is None else run.state() if run.trainer is not None else run.last_state
+        run = self.run_of(trainer)
+        state = _LAST_STATES.get(trainer, {}).get(self.section) if run is None else run.state()
         if state is not None:
             checkpoint.setdefault(_ENTRY, {})[self.section] = state
 
@@ -187,12 +208,13 @@ class SharedRun(Trick):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Closes the run."""
         if (run := self.run_of(trainer)) is not None:
-            _close(run)
+            _close(run, self.section)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Closes the run."""
+        """Closes the run; an error in its state would hide the exception and keep other callbacks from closing."""
         if (run := self.run_of(trainer)) is not None:
-            _close(run)
+            with suppress(Exception):
+                _close(run, self.section)
 
     def _led(self, trainer: pl.Trainer) -> Run | None:
         """The run in progress, if this callback leads it."""
@@ -215,19 +237,11 @@ for _name in _FORWARDED:
     setattr(SharedRun, _name, _forwarded(_name))
 
 
-def _refuse_second_trainer(name: str, run: Run, trainer: pl.Trainer) -> None:
-    """Refuses a callback to a Trainer that is set up while another one trains with it."""
-    if run.trainer is not None and run.trainer is not trainer and run.trainer.state.status == TrainerStatus.RUNNING:
-        raise MisconfigurationException(
-            f"{name} needs a Trainer of its own, but got a second one whose fit begins inside that of "
-            "the first; give the inner Trainer a copy (copy.deepcopy)."
-        )
-
-
-def _close(run: Run) -> None:
+def _close(run: Run, section: str) -> None:
     """Closes a run and keeps its state for checkpoints that are saved after fit."""
-    run.last_state = run.state()
-    run.close()
-    while run.at_close:  # the last first, as patches lie upon each other
-        run.at_close.pop()()
-    run.trainer = None
+    with run.at_close:
+        try:
+            _LAST_STATES.setdefault(run.trainer, {})[section] = run.state()
+        finally:
+            del _RUNS[run.trainer][section]
+            run.close()

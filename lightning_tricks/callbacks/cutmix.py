@@ -36,12 +36,12 @@ class CutMix(MixingTrick):
 
     The box has the area share 1−λ with λ ~ Beta(α, α) and a uniform center, and is clipped at the border; λ is then
     counted from its pixels, so that label weight equals pixel share exactly. α = 0 leaves every batch as it is.
+    The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
 
     Args:
         alpha: α of the Beta distribution, 0 or more.
         per_sample: draw a box for each sample instead of one for the batch.
         shared: the keywords of :class:`~lightning_tricks.callbacks.mixing_trick.MixingTrick`: ``labels``, ``p``, ...
-            The authors' code for CIFAR has p = 0.5, for ImageNet p = 1.
 
     Raises:
         TypeError: an argument has the wrong type; at the first batch, images or targets have.

@@ -148,3 +148,18 @@ def crop(images):
 )  # fmt: skip
 def test_repr_names_modules_and_functions(made, printed):
     assert repr(made()) == printed
+
+
+def test_the_reference_writes_out_the_shared_keywords():
+    griffe = pytest.importorskip("griffe")
+    root = Path(__file__).parents[2]
+    extensions = griffe.load_extensions(str(root / "docs" / "docstrings.py"))
+    package = griffe.load(
+        "lightning_tricks", search_paths=[root], extensions=extensions, docstring_parser="google", resolve_aliases=False
+    )
+    for cls in BATCH_CLASSES:
+        documented = package[cls.__module__.partition(".")[2]][cls.__name__]
+        (section,) = [part for part in documented.docstring.parsed if part.kind.value == "parameters"]
+        arguments = [name for name in inspect.signature(cls).parameters if name != "unnamed"]
+        assert [it.name for it in section.value] == arguments
+        assert {it.name for it in documented["__init__"].parameters} - {"self", "unnamed"} == set(arguments)

@@ -76,10 +76,10 @@ class Augment(BatchTrick):
 
         super().__init__(**shared)
         if not callable(transform):
-            raise TypeError(f"{self.name} needs a transform that can be called, but got {transform!r}")
+            raise TypeError(f"{self.name} needs a transform that can be called, but got {transform!r}.")
         if isinstance(transform, v2.MixUp | v2.CutMix) or _mixes_in_kornia(transform):
             raise TypeError(
-                f"{self.name} needs a transform of single images, but got {transform!r}; use Mixup or CutMix"
+                f"{self.name} needs a transform of single images, but got {transform!r}; use Mixup or CutMix."
             )
         self.transform = transform
         self.per_sample = check_flag(self.name, "per_sample", per_sample)
@@ -116,7 +116,7 @@ class Augment(BatchTrick):
             if len(results[0]) != len(images):
                 raise ValueError(
                     f"{self.name} needs a transform that gives as many images as it gets, but for {len(images)} "
-                    f"got {len(results[0])}"
+                    f"got {len(results[0])}."
                 )
         for place, stride, result in zip(places, strides, results[1:], strict=True):
             target = set_at(target, place, _in_type_of(get_at(target, place), self._reduced(result, stride)))
@@ -145,7 +145,7 @@ class Augment(BatchTrick):
         ]:
             raise TypeError(
                 f"{self.name} needs a transform that gives a tensor for each that it gets, but for {describe(given)} "
-                f"got {describe(result)}"
+                f"got {describe(result)}."
             )
         return [self._on_its_axes(part, old) for part, old in zip(results, sample, strict=True)]
 
@@ -157,7 +157,7 @@ class Augment(BatchTrick):
             return part[0]
         raise ValueError(
             f"{self.name} needs a transform that keeps the number of axes, but for {describe(old)} got "
-            f"{describe(part)}; wrap it in a function that gives the axes back"
+            f"{describe(part)}; wrap it in a function that gives the axes back."
         )
 
     def _check_one_an_image(self, parts: Sequence[Tensor], images: Tensor) -> None:
@@ -165,7 +165,7 @@ class Augment(BatchTrick):
             if len(part) != len(images):
                 raise ValueError(
                     f"{self.name} needs one mask or box for each of its {len(images)} images, but got "
-                    f"{describe(part)}; several boxes an image go into one dictionary an image"
+                    f"{describe(part)}; several boxes an image go into one dictionary an image."
                 )
 
     def _places(self, target: Any, path: Path, images: Tensor) -> Iterator[Path]:
@@ -178,7 +178,7 @@ class Augment(BatchTrick):
             is_mask = len(target.shape) > 0 and len(target) == len(images) and self._stride(target, images) is not None
             if is_mask and isinstance(target, SoftTarget):
                 raise TypeError(
-                    f"{self.name} cannot move a mask of soft labels; put {self.name} before the tricks that mix"
+                    f"{self.name} cannot move a mask of soft labels; put {self.name} before the tricks that mix."
                 )
             if is_mask or isinstance(target, TVTensor):
                 yield path
@@ -197,7 +197,7 @@ class Augment(BatchTrick):
         if height % down or width % across:
             raise ValueError(
                 f"{self.name} needs a transform whose images can be divided by {stride}, the pixels of an image per "
-                f"pixel of its mask, but got images of size {(height, width)}"
+                f"pixel of its mask, but got images of size {(height, width)}."
             )
         middles = result.as_subclass(Tensor)[..., down // 2 :: down, across // 2 :: across]
         return wrap(middles, like=result) if isinstance(result, TVTensor) else middles
@@ -210,7 +210,7 @@ class Augment(BatchTrick):
                 if "masks" in entry and entry["masks"].shape[-2:] != images.shape[-2:]:
                     raise ValueError(
                         f"{self.name} needs masks of the images' size {tuple(images.shape[-2:])}, but got "
-                        f"{describe(entry['masks'])}; resize them in the data set"
+                        f"{describe(entry['masks'])}; resize them in the data set."
                     )
         else:
             list(self._places(target, (), images))
@@ -222,7 +222,7 @@ class Augment(BatchTrick):
                 if not isinstance(entry["boxes"], BoundingBoxes):
                     raise TypeError(
                         f"{self.name} needs boxes as tv_tensors.BoundingBoxes, but got {describe(entry['boxes'])}, "
-                        "which a transform would leave where they are"
+                        "which a transform would leave where they are."
                     )
 
 
@@ -248,7 +248,7 @@ def _joined(results: Sequence[Tensor], name: str) -> Tensor:
     if isinstance(results[0], BoundingBoxes):
         return wrap(torch.cat(list(results)), like=results[0])
     if any(result.shape != results[0].shape for result in results):
-        raise ValueError(f"{name} needs a transform that gives images of one size, but got several")
+        raise ValueError(f"{name} needs a transform that gives images of one size, but got several.")
     batch = torch.stack([result.as_subclass(Tensor) for result in results])
     return wrap(batch, like=results[0]) if isinstance(results[0], TVTensor) else batch
 

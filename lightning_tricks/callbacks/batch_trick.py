@@ -145,7 +145,7 @@ class BatchTrick(SharedRun):
         self.stop_epoch = None if stop_epoch is None else check_integer(self.name, "stop_epoch", stop_epoch, low=0)
         if self.stop_epoch is not None and self.stop_epoch <= self.start_epoch:
             raise ValueError(
-                f"{self.name} needs a stop_epoch after start_epoch={start_epoch}, but got stop_epoch={stop_epoch}"
+                f"{self.name} needs a stop_epoch after start_epoch={start_epoch}, but got stop_epoch={stop_epoch}."
             )
         self.seed = None if seed is None else check_integer(self.name, "seed", seed, low=0)
         self._check_key("input_key", input_key)
@@ -154,7 +154,7 @@ class BatchTrick(SharedRun):
                 self._check_key(argument, key)
         if isinstance(target_key, list) and (not target_key or any(target_key.count(key) > 1 for key in target_key)):
             raise ValueError(
-                f"{self.name} needs target_key to be one or several different keys, but got {target_key!r}"
+                f"{self.name} needs target_key to be one or several different keys, but got {target_key!r}."
             )
         self.input_key = input_key
         self.target_key = target_key
@@ -200,13 +200,13 @@ class BatchTrick(SharedRun):
             )
             pl.utilities.rank_zero_warn(
                 f"{' and '.join(mixing)} stand in one callback list, so every batch is mixed by each of them; to have "
-                f"one of them for each batch, put them into a RandomChoice{wrong if len(cutting) > 1 else ''}"
+                f"one of them for each batch, put them into a RandomChoice{wrong if len(cutting) > 1 else ''}."
             )
         for trick in family:
             if 0 < (trainer.max_epochs or 0) <= trick.start_epoch:
                 pl.utilities.rank_zero_warn(
                     f"{trick.name} begins at start_epoch={trick.start_epoch}, but the run ends after "
-                    f"{trainer.max_epochs} epochs: it touches no batch"
+                    f"{trainer.max_epochs} epochs: it touches no batch."
                 )
         return BatchRun(trainer, pl_module, family)
 
@@ -297,7 +297,7 @@ class BatchTrick(SharedRun):
                 raise ValueError(
                     f"{self.name} needs to move {entry} with the images, but it is neither they nor their target; "
                     f"pass target_key={shown([*located.target_keys, entry.path])}, or "
-                    f"ignore_keys={shown([entry.path])} if it is to stay as it is"
+                    f"ignore_keys={shown([entry.path])} if it is to stay as it is."
                 )
 
     def left_alone(self, batch: Any) -> tuple[list[Key], list[FurtherEntry]]:
@@ -318,20 +318,20 @@ class BatchTrick(SharedRun):
     def check_images(self, images: Tensor) -> None:
         """Raises for images that the trick cannot take; most need a batch of images with height and width."""
         if images.ndim < 4 or 0 in images.shape[1:]:
-            raise ValueError(f"{self.name} needs images of shape (N, C, H, W), but got {describe(images)}")
+            raise ValueError(f"{self.name} needs images of shape (N, C, H, W), but got {describe(images)}.")
 
     def check_target(self, target: Any) -> None:
         """Raises for targets that the trick would make wrong."""
         if not self.takes_detection and is_detection(target):
             raise TypeError(
-                f"{self.name} does not take detection targets, but got {describe(target)}; Mixup and Mosaic do"
+                f"{self.name} does not take detection targets, but got {describe(target)}; Mixup and Mosaic do."
             )
 
     def check_pair(self, images: Tensor, target: Any) -> None:
         """Raises for images and a target that do not go together."""
         if is_detection(target) and len(target) != len(images):
             raise ValueError(
-                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(target)}"
+                f"{self.name} needs one target for each of its {len(images)} images, but got {describe(target)}."
             )
 
     def _check_key(self, argument: str, key: object) -> None:
@@ -339,7 +339,7 @@ class BatchTrick(SharedRun):
             several = "" if argument == "input_key" else ", or a list of these"
             raise TypeError(
                 f"{self.name} needs {argument} to be an index, a key, an attribute name, a tuple of these or a "
-                f"(getter, setter) pair{several}, but got {key!r}"
+                f"(getter, setter) pair{several}, but got {key!r}."
             )
 
 

@@ -100,7 +100,7 @@ class ConstantWarmup(Warmup):
         if self.monitor is not None and len(trainer.optimizers) > 1:
             raise MisconfigurationException(
                 f"ConstantWarmup(monitor={self.monitor!r}) needs one optimizer, for the end is a number of its steps, "
-                f"but there are {len(trainer.optimizers)}; leave monitor out"
+                f"but there are {len(trainer.optimizers)}; leave monitor out."
             )
         self._first_epoch = trainer.current_epoch
         self._looked_at = None
@@ -145,7 +145,7 @@ class ConstantWarmup(Warmup):
         if is_missing:
             raise MisconfigurationException(
                 f"ConstantWarmup(monitor={self.monitor!r}) waits for a metric that was not logged in a whole epoch; "
-                f"there are {sorted(trainer.callback_metrics)}"
+                f"there are {sorted(trainer.callback_metrics)}."
             )
         if has_crossed:
             self.early_end = count

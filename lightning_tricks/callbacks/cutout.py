@@ -68,7 +68,7 @@ class Cutout(BatchTrick):
         if unnamed:
             raise TypeError(
                 f"{self.name} needs its arguments by name, but got {', '.join(map(repr, unnamed))}; write "
-                f"{self.name}(length=16) for holes of 16 pixels, or {self.name}(n_holes=2, length=16) for two per image"
+                f"{self.name}(length=16) for a hole of 16 pixels, or {self.name}(n_holes=2, length=16) for two holes."
             )
         self.n_holes = check_integer(self.name, "n_holes", n_holes, low=1)
         if isinstance(length, float):

@@ -21,7 +21,7 @@ class Decay(LRTrick):
         decays = [type(trick).__name__ for trick in tricks if isinstance(trick, Decay)]
         if len(decays) > 1:
             raise MisconfigurationException(
-                f"A run has one decay of the learning rate, but got {' and '.join(decays)}: leave only one of them"
+                f"A run has one decay of the learning rate, but got {' and '.join(decays)}: leave only one of them."
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -74,7 +74,7 @@ class WholeRunDecay(Decay):
         if self._end is None:
             raise MisconfigurationException(
                 f"{type(self).__name__} needs the number of the run's steps to say what its factor is: it knows them "
-                "when training has started; give total_steps= to ask before"
+                "when training has started; give total_steps= to ask before."
             )
         return self._end
 

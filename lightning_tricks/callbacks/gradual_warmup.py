@@ -85,7 +85,7 @@ class GradualWarmup(Warmup):
         if stage == "fit" and self.hold_scheduler and not pl_module.automatic_optimization:
             raise MisconfigurationException(
                 "GradualWarmup(hold_scheduler=True) needs automatic optimisation: under manual optimisation the module "
-                "steps its schedulers itself, and can wait for the warm-up itself"
+                "steps its schedulers itself, and can wait for the warm-up itself."
             )
         super().setup(trainer, pl_module, stage)
 
@@ -95,7 +95,7 @@ class GradualWarmup(Warmup):
         if self.hold_scheduler:
             if not trainer.lr_scheduler_configs:
                 rank_zero_warn(
-                    "GradualWarmup(hold_scheduler=True) has nothing to hold: configure_optimizers gave no scheduler"
+                    "GradualWarmup(hold_scheduler=True) has nothing to hold: configure_optimizers gave no scheduler."
                 )
             run = self.run_of(trainer)
             patch = MethodPatch(pl_module, _HELD, partial(self._step_after_warmup, run))

@@ -59,7 +59,7 @@ class LinearScaling(LRTrick):
         if self._whole_batch is None:
             raise MisconfigurationException(
                 "LinearScaling needs the batch size to say what its factor is: it finds it in the train dataloader "
-                "when training starts; LinearScaling(batch_size=) tells it before"
+                "when training starts; LinearScaling(batch_size=) tells it before."
             )
         return self._scaling(self._whole_batch)(step)
 
@@ -72,12 +72,12 @@ class LinearScaling(LRTrick):
         """Refuses whatever would scale the learning rate a second time."""
         if sum(isinstance(trick, LinearScaling) for trick in tricks) > 1:
             raise MisconfigurationException(
-                "Two LinearScaling would scale the learning rate twice: leave only one of them"
+                "Two LinearScaling would scale the learning rate twice: leave only one of them."
             )
         if any(isinstance(trick, GradualWarmup) and trick.multiplier > 1 for trick in tricks):
             raise MisconfigurationException(
                 "LinearScaling and the multiplier of GradualWarmup would both scale the learning rate: leave one of "
-                "them out; the ramp from η to kη is LinearScaling() with GradualWarmup(start_factor=1 / k)"
+                "them out; the ramp from η to kη is LinearScaling() with GradualWarmup(start_factor=1 / k)."
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -86,7 +86,7 @@ class LinearScaling(LRTrick):
             if callback.going_to_accumulate_grad_batches():
                 raise MisconfigurationException(
                     "LinearScaling needs a batch of one size, but GradientAccumulationScheduler changes it during the "
-                    "run; use Trainer(accumulate_grad_batches=) instead"
+                    "run; use Trainer(accumulate_grad_batches=) instead."
                 )
         size = self.batch_size or _batch_size_of(trainer.train_dataloader)
         self._whole_batch = size * trainer.world_size * trainer.accumulate_grad_batches
@@ -109,5 +109,5 @@ def _batch_size_of(loader: Any) -> int:
             return size
     raise MisconfigurationException(
         "LinearScaling needs one train dataloader that says its batch size, as its own or its batch sampler's "
-        f"attribute `batch_size`, but got {type(loader).__name__}; give batch_size= (of one rank)"
+        f"attribute `batch_size`, but got {type(loader).__name__}; give batch_size= (of one rank)."
     )

@@ -36,7 +36,7 @@ class MixParams(BatchParams):
 
     def scaled(self, stride: tuple[int, int]) -> MixParams:
         """Returns the same for masks of which a pixel stands for ``stride`` pixels of the images."""
-        raise ValueError(f"{type(self).__name__} cuts masks at the images' resolution alone; resize the masks")
+        raise ValueError(f"{type(self).__name__} cuts masks at the images' resolution alone; resize the masks.")
 
     def caption(self) -> dict[str, Any]:
         """λ in place of the weights where there is one partner, and what a subclass adds."""
@@ -91,7 +91,7 @@ class MixingTrick(BatchTrick):
         if (labels == "dense") != (num_classes is not None):
             raise ValueError(
                 f'{self.name} needs num_classes for labels="dense", and for that alone, but got labels={labels!r} and '
-                f"num_classes={num_classes!r}"
+                f"num_classes={num_classes!r}."
             )
         self.num_classes = None if num_classes is None else check_integer(self.name, "num_classes", num_classes, low=1)
 

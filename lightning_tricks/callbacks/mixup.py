@@ -79,7 +79,7 @@ class Mixup(MixingTrick):
         if not images.is_floating_point():
             raise TypeError(
                 f"{self.name} needs floating-point images, but got {describe(images)}; convert them in the data set, "
-                "or in on_after_batch_transfer to do it on the device"
+                "or in on_after_batch_transfer to do it on the device."
             )
         if images.ndim < 2:
-            raise ValueError(f"{self.name} needs a batch of inputs of shape (N, ...), but got {describe(images)}")
+            raise ValueError(f"{self.name} needs a batch of inputs of shape (N, ...), but got {describe(images)}.")

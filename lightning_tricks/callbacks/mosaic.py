@@ -80,7 +80,7 @@ class Mosaic(MixingTrick):
     ) -> None:
         super().__init__(**shared)
         if not isinstance(center_range, Sequence) or len(center_range) != 2:
-            raise TypeError(f"{self.name} needs center_range to be a pair of numbers, but got {center_range!r}")
+            raise TypeError(f"{self.name} needs center_range to be a pair of numbers, but got {center_range!r}.")
         low = check_number(self.name, "center_range[0]", center_range[0], low=0.0, high=1.0)
         self.center_range = low, check_number(self.name, "center_range[1]", center_range[1], low=low, high=1.0)
         self.min_box_size = check_number(self.name, "min_box_size", min_box_size, low=0.0)
@@ -104,12 +104,12 @@ class Mosaic(MixingTrick):
         """Resizing needs floating point or bytes."""
         super().check_images(images)
         if not (images.is_floating_point() or images.dtype == torch.uint8):
-            raise TypeError(f"{self.name} needs floating-point or uint8 images, but got {describe(images)}")
+            raise TypeError(f"{self.name} needs floating-point or uint8 images, but got {describe(images)}.")
 
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Boxes, and what goes along, are to be moved too."""
         if any("keypoints" in target for target in targets):
-            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target")
+            raise TypeError("keypoints cannot be moved with their boxes; leave them out of the target.")
         super().check_detection(images, targets)
         check_movable(targets, size=(images.shape[-2], images.shape[-1]))
 

@@ -66,16 +66,16 @@ class RandomChoice(BatchTrick):
     ) -> None:
         super().__init__(**shared)
         if not isinstance(tricks, Sequence) or not all(isinstance(trick, BatchTrick) for trick in tricks):
-            raise TypeError(f"{self.name} needs a list of batch tricks, but got {tricks!r}")
+            raise TypeError(f"{self.name} needs a list of batch tricks, but got {tricks!r}.")
         if len(tricks) == 0:
-            raise ValueError(f"{self.name} needs at least one trick, but got none")
+            raise ValueError(f"{self.name} needs at least one trick, but got none.")
         for trick in tricks:
             if trick.seed is not None or trick.comes_last:
                 reason = "comes after all others" if trick.comes_last else f"has the seed {trick.seed} of its own"
-                raise ValueError(f"{self.name} cannot choose {trick.name}, which {reason}")
+                raise ValueError(f"{self.name} cannot choose {trick.name}, which {reason}.")
         if not (self.input_key is None and self.target_key is None and self.ignore_keys is None):
             raise ValueError(
-                f"{self.name} needs input_key and target_key on its parts, and ignore_keys too, but got them itself"
+                f"{self.name} needs input_key and target_key on its parts, and ignore_keys too, but got them itself."
             )
         self.tricks = tuple(tricks)
         shares = [1.0] * len(tricks) if weights is None else self._check_weights(weights)
@@ -144,12 +144,12 @@ class RandomChoice(BatchTrick):
 
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):
-            raise TypeError(f"{self.name} needs weights to be a list of numbers, but got {weights!r}")
+            raise TypeError(f"{self.name} needs weights to be a list of numbers, but got {weights!r}.")
         if len(weights) != len(self.tricks):
             raise ValueError(
-                f"{self.name} needs one weight for each of its {len(self.tricks)} parts, but got {weights!r}"
+                f"{self.name} needs one weight for each of its {len(self.tricks)} parts, but got {weights!r}."
             )
         shares = [check_number(self.name, "weights", weight, low=0.0) for weight in weights]
         if sum(shares) == 0:
-            raise ValueError(f"{self.name} needs a weight above 0, but got {weights!r}")
+            raise ValueError(f"{self.name} needs a weight above 0, but got {weights!r}.")
         return shares

@@ -109,7 +109,7 @@ class RandomErasing(BatchTrick):
         """Noise needs floating point."""
         super().check_images(images)
         if self.value == "random" and not images.is_floating_point():
-            raise TypeError(f'{self.name} needs floating-point images for value="random", but got {describe(images)}')
+            raise TypeError(f'{self.name} needs floating-point images for value="random", but got {describe(images)}.')
         if not isinstance(self.value, str):
             check_fits(self.value, images=images, owner=self.name)
 

@@ -79,7 +79,7 @@ class StepDecay(Decay):
         if self._every_steps is None and self._milestone_steps is None:
             raise MisconfigurationException(
                 "StepDecay in epochs needs the run's steps per epoch to say what its factor is: it knows them when "
-                "training has started; give every_steps= to ask before"
+                "training has started; give every_steps= to ask before."
             )
         schedule = self._schedule(
             step_decay, every_steps=self._every_steps, milestones=self._milestone_steps, gamma=self.gamma
@@ -95,7 +95,7 @@ class StepDecay(Decay):
         if len(set(steps)) < len(steps) or (self.milestones is None and steps[0] == 0):
             raise MisconfigurationException(
                 f"StepDecay needs at least one optimizer step between two drops, but with {length.steps_per_epoch} "
-                f"steps an epoch, {epochs} epochs are {steps} steps"
+                f"steps an epoch, {epochs} epochs are {steps} steps."
             )
         if self.milestones is None:
             self._every_steps = steps[0]

@@ -46,7 +46,7 @@ class Warmup(LRTrick):
         if self._length_in_steps is None:
             raise MisconfigurationException(
                 f"{type(self).__name__}(epochs={self.epochs}) needs the run's steps per epoch to say what its factor "
-                "is: it knows them when training has started; give steps= to ask before"
+                "is: it knows them when training has started; give steps= to ask before."
             )
         return self._length_in_steps
 
@@ -61,5 +61,5 @@ class Warmup(LRTrick):
         if trainer.global_step == 0 and self.warmup_steps and (schedulers := warming_schedulers(trainer)):
             rank_zero_warn(
                 f"Two warm-ups multiply: {type(self).__name__} and the module's own {' and '.join(schedulers)}, which "
-                "begins below the learning rate that it rises to; leave one of them out"
+                "begins below the learning rate that it rises to; leave one of them out."
             )

@@ -145,7 +145,7 @@ def as_keys(keys: list[Key] | Key | None) -> list[Any]:
 
 def is_accessor(key: Any) -> TypeGuard[Accessor]:
     """Whether the key is a (getter, setter) pair."""
-    return isinstance(key, tuple) and len(key) == 2 and all(callable(part) for part in key)
+    return isinstance(key, tuple) and len(key) == 2 and callable(key[0]) and callable(key[1])
 
 
 def as_path(key: Any) -> Path:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from lightning_tricks import CutMix
-from lightning_tricks.functional._cutmix import cutmix_box
+from lightning_tricks.functional import cutmix_box
 
 H, W = 12, 20
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18, resnet50, vgg11
 
-from lightning_tricks.optim._zero_gamma import zero_gamma
+from lightning_tricks.optim import zero_gamma
 
 
 class PlainBlock(nn.Module):

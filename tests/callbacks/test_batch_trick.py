@@ -638,7 +638,7 @@ def test_plain_dataset_of_images_only(make_trainer):
 def test_a_start_after_the_run_is_said(make_trainer, recwarn, start_epoch, is_late):
     fit(make_trainer, [Add(start_epoch=start_epoch)], Seen(), max_epochs=2)
     messages = [str(warning.message) for warning in recwarn]
-    late = f"Add begins at start_epoch={start_epoch}, but the run ends after 2 epochs: it touches no batch"
+    late = f"Add begins at start_epoch={start_epoch}, but the run ends after 2 epochs: it touches no batch."
     assert (late in messages) == is_late
 
 

@@ -33,28 +33,19 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
                 [1., 0., 0.]])
     """
     if num_classes < 1:
-        raise ValueError(f"Expected `num_classes` to be at least 1, but got {num_classes}.")
+        raise ValueError(f"soft_labels needs num_classes to be at least 1, but got {num_classes}.")
     target = as_soft(y)
     if target.teachers:
         raise SoftTargetError(
-            "`soft_labels` would leave out the teacher's loss, which Distillation put aboard the labels. Leave "
-            "Distillation out, or use F.cross_entropy."
+            "`soft_labels` on a SoftTarget with a teacher would leave out the teacher's loss. Leave Distillation "
+            "out, or use F.cross_entropy."
         )
     check_range("soft_labels", target, num_classes)
     return target.probabilities(num_classes)
 
 
 def check_range(owner: str, target: SoftTarget, num_classes: int) -> None:
-    """Raises for labels that are no class, on the CPU: elsewhere it would read them back, or break a compiled graph.
-
-    Args:
-        owner: who asks, for the message.
-        target: labels.
-        num_classes: C, at least 1.
-
-    Raises:
-        ValueError: a label is below 0 or not below ``num_classes``.
-    """
+    """Raises for labels that are no class, on the CPU: elsewhere it would read them back, or break a compiled graph."""
     labels = target._labels
     if not labels.is_cpu or labels.numel() == 0 or target.is_floating_point() or torch.compiler.is_compiling():
         return
@@ -62,7 +53,7 @@ def check_range(owner: str, target: SoftTarget, num_classes: int) -> None:
     if least < 0 or greatest >= num_classes:
         raise ValueError(
             f"{owner} needs labels in 0..{num_classes - 1} for num_classes={num_classes}, but got some from {least} to "
-            f"{greatest}"
+            f"{greatest}."
         )
 
 
@@ -83,8 +74,8 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
         What the criterion returns, in shape and reduction: the losses of the positions, or their mean or sum.
 
     Raises:
-        SoftTargetError: if label smoothing or a teacher is aboard, or labels were cast to floating point.
-        ValueError: if the criterion returns neither one loss a position nor the mean or sum over the samples.
+        SoftTargetError: if the labels carry label smoothing or a teacher, or were cast to floating point.
+        ValueError: if the criterion returns neither one loss per position nor the mean or sum over the samples.
 
     Example:
         >>> import torch
@@ -96,11 +87,11 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
     if not isinstance(target, SoftTarget) or _is_exact(criterion):
         return criterion(logits, target)
     if target.label_smoothing or target.teachers:
-        aboard = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
+        attached = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
         raise refusal(
             "mixed_loss",
             "takes no label smoothing and no teacher but with cross-entropy",
-            ways_out=f"Leave {' and '.join(aboard)} out, or use F.cross_entropy.",
+            ways_out=f"Leave {' and '.join(attached)} out, or use F.cross_entropy.",
         )
     if target.is_floating_point():
         raise refusal("mixed_loss", "needs integer labels", ways_out="Give it the labels before the cast.")

@@ -56,19 +56,19 @@ class SoftTarget(WeightedLabels):
             ValueError: if lengths, shapes or devices do not fit, or the entries differ in smoothing or carry a teacher.
         """
         if len(labels) == 0 or len(labels) != len(weights):
-            raise ValueError(f"Expected as many weights as labels, but got {len(weights)} and {len(labels)}.")
+            raise ValueError(
+                f"SoftTarget.mix needs as many weights as labels, at least 1, but got {len(weights)} and {len(labels)}."
+            )
         first = labels[0]
         for entry, weight in zip(labels, weights, strict=True):
             if not is_class_index(entry):
-                kind = entry.dtype if isinstance(entry, Tensor) else type(entry).__name__
-                raise TypeError(f"Expected labels to be integer tensors, but got {kind}.")
+                raise TypeError(f"SoftTarget.mix needs labels to be integer tensors, but got {_kind(entry)}.")
             if not (isinstance(weight, Tensor) and weight.is_floating_point()):
-                kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
-                raise TypeError(f"Expected weights to be floating tensors, but got {kind}.")
+                raise TypeError(f"SoftTarget.mix needs weights to be floating tensors, but got {_kind(weight)}.")
             if entry.shape != first.shape or weight.shape not in ((), first.shape[:1], first.shape):
                 raise ValueError(
-                    f"Expected labels of one shape and weights that are scalars, one a sample or of the same shape, "
-                    f"but got {tuple(first.shape)}, {tuple(entry.shape)} and weights {tuple(weight.shape)}."
+                    "SoftTarget.mix needs labels of one shape, and weights that are scalars, one per sample or of that "
+                    f"shape, but got {tuple(first.shape)}, {tuple(entry.shape)} and weights {tuple(weight.shape)}."
                 )
         devices = {part.device for part in (*labels, *weights)}
         if len(devices) > 1:
@@ -82,7 +82,10 @@ class SoftTarget(WeightedLabels):
         parts = [as_soft(entry) for entry in labels]
         check_agreement(parts)
         if parts[0].teachers:
-            raise ValueError("Cannot mix labels that carry a teacher: Distillation comes after every mixing trick.")
+            raise ValueError(
+                "SoftTarget.mix needs labels without a teacher, but got some with one: Distillation comes after every "
+                "mixing trick."
+            )
         return cls(
             torch.cat([part._labels for part in parts]),
             torch.cat([part._weights * weight for part, weight in zip(parts, spread_out, strict=True)]),
@@ -119,8 +122,9 @@ class SoftTarget(WeightedLabels):
             return soft
         if soft.label_smoothing:
             raise SoftTargetError(
-                f"The labels are smoothed already, by LabelSmoothing (label_smoothing={soft.label_smoothing}), and "
-                f"would be smoothed again (label_smoothing={label_smoothing}). Leave one of them out."
+                "SoftTarget.smooth needs labels that are not smoothed already, but got some that LabelSmoothing "
+                f"(label_smoothing={soft.label_smoothing}) made and would be smoothed again "
+                f"(label_smoothing={label_smoothing}). Leave one of them out."
             )
         smooths = None if active is None else torch.full((), active, dtype=torch.bool, device=soft.device)
         return cls(
@@ -164,7 +168,7 @@ class SoftTarget(WeightedLabels):
             ValueError: if shapes or devices do not fit or an argument is out of range.
         """
         if not weight >= 0:
-            raise ValueError(f"Expected `weight` to be at least 0, but got {weight}.")
+            raise ValueError(f"SoftTarget.distil needs weight to be at least 0, but got {weight}.")
         soft = _as_class_labels(target)
         teacher = teacher_log_probabilities(teacher_logits, temperature=temperature).detach().unsqueeze(0)
         if not active:
@@ -172,8 +176,8 @@ class SoftTarget(WeightedLabels):
         dim = min(soft.ndim, 1) + 1
         if teacher.shape[1:dim] + teacher.shape[dim + 1 :] != soft.shape:
             raise ValueError(
-                f"Expected the teacher's logits to fit labels of shape {tuple(soft.shape)}, "
-                f"but got {tuple(teacher.shape[1:])}."
+                f"SoftTarget.distil needs the teacher's logits to fit labels of shape {tuple(soft.shape)}, but got "
+                f"{tuple(teacher.shape[1:])}."
             )
         if teacher.device != soft.device:
             raise ValueError(
@@ -183,8 +187,8 @@ class SoftTarget(WeightedLabels):
         if soft._teacher is not None:
             if soft._teacher.shape[1:] != teacher.shape[1:]:
                 raise ValueError(
-                    f"Expected teachers with logits of one shape, but got {tuple(soft._teacher.shape[1:])} and "
-                    f"{tuple(teacher.shape[1:])}."
+                    f"SoftTarget.distil needs teachers with logits of one shape, but got "
+                    f"{tuple(soft._teacher.shape[1:])} and {tuple(teacher.shape[1:])}."
                 )
             teacher = torch.cat([soft._teacher, teacher])
         return cls(
@@ -290,8 +294,12 @@ def _as_class_labels(target: Tensor) -> SoftTarget:
 
 def _check_class_index(target: Tensor) -> None:
     if not is_class_index(target):
-        kind = target.dtype if isinstance(target, Tensor) else type(target).__name__
-        raise TypeError(f"Expected integer labels, but got {kind}.")
+        raise TypeError(f"SoftTarget needs integer labels, but got {_kind(target)}.")
+
+
+def _kind(value: object) -> torch.dtype | str:
+    """Returns the dtype of a tensor, the class name of anything else."""
+    return value.dtype if isinstance(value, Tensor) else type(value).__name__
 
 
 def _of_shape(weight: Tensor, labels: Tensor) -> Tensor:
@@ -306,10 +314,12 @@ def check_agreement(parts: Sequence[SoftTarget]) -> None:
     """Raises where labels that are put together differ in smoothing or in teachers."""
     kinds = {(part.label_smoothing, part.spread, part.teachers) for part in parts}
     if len(kinds) > 1:
-        raise ValueError(f"Cannot put labels together that differ in smoothing or in teachers: {sorted(kinds)}.")
+        raise ValueError(
+            f"SoftTarget needs labels that do not differ in smoothing or teachers, but got {sorted(kinds)}."
+        )
     first = parts[0]._smooths
     if any(part._smooths is not first and not _is_same(part._smooths, first) for part in parts):
-        raise ValueError("Cannot put labels together of which some are smoothed and others are not.")
+        raise ValueError("SoftTarget needs labels that are all smoothed or all not smoothed, but got both.")
 
 
 def _is_same(one: Tensor | None, other: Tensor | None) -> bool:

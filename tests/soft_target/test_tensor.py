@@ -137,7 +137,7 @@ def test_smooth_and_distil_need_integer_labels():
     [
         (torch.zeros(3, C), {}, r"labels of shape \(7,\), but got \(3, 5\)"),
         (torch.zeros(7, C), {"temperature": 0.0}, "temperature to be above 0, but got 0.0"),
-        (torch.zeros(7, C), {"weight": -1.0}, "`weight` to be at least 0, but got -1.0"),
+        (torch.zeros(7, C), {"weight": -1.0}, "SoftTarget.distil needs weight to be at least 0, but got -1.0"),
         ([], {}, "teachers whose logits have one shape"),
         ([torch.zeros(7, C), torch.zeros(7, 4)], {}, "teachers whose logits have one shape"),
     ],
@@ -190,7 +190,7 @@ def test_soft_labels_of_no_labels_or_unknown_ones():
 
 def test_soft_labels_of_plain_labels_are_one_hot():
     assert torch.equal(soft_labels(torch.tensor([2, 0]), 3), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
-    with pytest.raises(ValueError, match="`num_classes` to be at least 1, but got 0"):
+    with pytest.raises(ValueError, match="soft_labels needs num_classes to be at least 1, but got 0"):
         soft_labels(torch.tensor([0]), 0)
     with pytest.raises(TypeError, match="integer labels"):
         soft_labels(torch.zeros(2), 3)

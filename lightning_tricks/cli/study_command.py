@@ -33,7 +33,6 @@ from lightning_tricks.cli.options import (
 from lightning_tricks.cli.trainer_command import check_trainer, trainer_options
 from lightning_tricks.cli.tricks import DEFAULT_TRICKS, TRICKS, make_callbacks, module_options, parse_tricks
 from lightning_tricks.data import DataError
-from lightning_tricks.data.base import ImageDataModule
 from lightning_tricks.data.choose import choose_data
 from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.functional.lr import linear_scaling
@@ -150,7 +149,8 @@ def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, A
 
     def on_bytes(position: int, transforms: Sequence[v2.Transform]) -> list[pl.Callback]:
         before, after = transforms
-        return [Augment(v2.Compose([before, make()[position].transform, after]))]
+        augment: Any = make()[position]
+        return [Augment(v2.Compose([before, augment.transform, after]))]
 
     return {
         type(callback).__name__: Arm(partial(on_bytes, i), prepare=_byte_transforms)
@@ -160,7 +160,7 @@ def _arms_of_published(make: Callable[[], Sequence[pl.Callback]]) -> dict[str, A
     }
 
 
-def _byte_transforms(datamodule: ImageDataModule, seed: int) -> list[v2.Transform]:
+def _byte_transforms(datamodule: Any, seed: int) -> list[v2.Transform]:
     """What turns normalised images into bytes, for which TrivialAugment is defined, and what turns them back."""
     mean, std = datamodule.mean, datamodule.std
     raw = v2.Normalize((-mean / std).tolist(), (1 / std).tolist())

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lightning_tricks.data.base import DataError, ImageDataModule
 from lightning_tricks.data.cifar import CIFAR10DataModule, CIFAR100DataModule
@@ -24,7 +25,7 @@ def choose_data(
     augment: bool = True,
 ) -> Callable[..., ImageDataModule]:
     """Returns a function of ``seed=`` that makes the data module for one of ``DATA`` or a folder of images."""
-    shared = {"batch_size": batch_size, "label_noise": label_noise}
+    shared: dict[str, Any] = {"batch_size": batch_size, "label_noise": label_noise}
     if data == "digits":
         return partial(DigitsDataModule, **shared)
     shared["augment"] = augment

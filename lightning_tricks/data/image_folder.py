@@ -94,7 +94,8 @@ class ImageFolderDataModule(ImageDataModule):
                 f"{self.root}: has a folder {named[0]!r}, but parts need the folder 'train' and 'val', 'test' or both."
             )
         first, least = named[0] if named else "", 1 if len(named) == len(_PARTS) else _LEAST_IMAGES
-        *self._rest, self.class_names = _list_images(self.root / first, least=least)
+        paths, labels, self.class_names = _list_images(self.root / first, least=least)
+        self._rest = paths, labels
         self._named: dict[str, tuple[list[Path], torch.Tensor]] = {}
         for name in named[1:]:
             paths, labels, classes = _list_images(self.root / name, least=1)

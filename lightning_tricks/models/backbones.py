@@ -83,7 +83,7 @@ def _timm_model(name: str, num_classes: int, in_channels: int, image_size: int, 
     short = name.removeprefix(_TIMM)
     if not timm.is_model(short):
         raise unknown_name("model of timm", short, timm.list_models())
-    options = {"pretrained": pretrained, "num_classes": num_classes, "in_chans": in_channels}
+    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": num_classes, "in_chans": in_channels}
     try:
         try:
             return timm.create_model(short, img_size=image_size, **options)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from lightning_tricks import CosineDecay, CutMix, Distillation, GradualWarmup, Mixup, RandomChoice
+from lightning_tricks import CosineDecay, CutMix, Distillation, GradualWarmup, Mixup, RandomChoice, SoftTarget
 from lightning_tricks.callbacks.lr_trick import LRTrick
 from lightning_tricks.engine.shared_run import Run, SharedRun
 from tests.plain import PlainModule, image_loader
@@ -153,7 +153,14 @@ def test_a_foreign_callback_with_a_section_is_no_member(make_trainer):
         def __init__(self):
             pass
 
-    fit(make_trainer(callbacks=[Foreign(), Mixup()]))
+    class Seen(PlainModule):
+        def training_step(self, batch, batch_idx):
+            labels.append(type(batch[1]))
+            return super().training_step(batch, batch_idx)
+
+    labels = []
+    fit(make_trainer(callbacks=[Foreign(), Mixup()]), Seen())
+    assert labels == [SoftTarget] * BATCHES
 
 
 def test_callbacks_that_are_equal_are_two(make_trainer):

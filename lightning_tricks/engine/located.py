@@ -46,6 +46,8 @@ class Located:
         input_key: where the images are.
         target_keys: where the targets are; none for a batch without.
         ignored: where the user has said that things stay as they are.
+        within: where the user has pointed into one of several batches, as several loaders give; the others have images
+            of their own.
     """
 
     owner: str
@@ -53,6 +55,7 @@ class Located:
     input_key: Any
     target_keys: list[Any]
     ignored: list[Any]
+    within: Path = ()
 
     @cached_property
     def images(self) -> Tensor:
@@ -87,7 +90,8 @@ class Located:
         images = get_at(self.batch, self.input_key)
         if not isinstance(images, (Tensor, list, tuple)) or (isinstance(images, Tensor) and images.ndim == 0):
             return []
-        return _further_entries(self.batch, [self.input_key, *self.target_keys, *self.ignored], n=len(images))
+        further = _further_entries(self.batch, [self.input_key, *self.target_keys, *self.ignored], n=len(images))
+        return [entry for entry in further if entry.path[: len(self.within)] == self.within]
 
     def replaced(self, images: Tensor, target: Any) -> Any:
         """Returns the batch with other images and another target; what was not replaced is shared with it."""
@@ -132,7 +136,10 @@ def locate(
     target_keys = [key for key in found if key is not None]
     if input_path in target_keys:
         raise ValueError(f"{owner} found its images and its target in the same place, {input_path!r}")
-    return Located(owner, batch, input_path, target_keys, ignored)
+    pointed = isinstance(input_key, tuple) and len(input_key) > 1 and not is_accessor(input_key)
+    paths = [as_path(key) for key in target_keys]
+    inside = pointed and all(len(path) > 1 and path[0] == input_path[0] for path in paths)
+    return Located(owner, batch, input_path, target_keys, ignored, within=input_path[:1] if inside else ())
 
 
 def _find(owner: str, what: str, key: Key | None, batch: Any, *, several: bool = False) -> Any:

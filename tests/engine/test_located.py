@@ -308,3 +308,19 @@ def test_an_earlier_trick_may_make_the_batch_fit_for_a_later_one(make_trainer):
     tricks = [Augment(v2.ToDtype(torch.float32, scale=True), per_sample=False), Mixup()]
     with pytest.warns(UserWarning, match=r"^Mixup takes the target at \[1\] and leaves alone .* 2 \(float32\[8\]\)"):
         make_trainer(callbacks=tricks).fit(WithWeights(), DataLoader(data, batch_size=8))
+
+
+@pytest.mark.parametrize("trick", [Mixup, CutMix, RICAP, Mosaic])
+def test_the_batch_of_another_loader_is_none_of_its_concern(trick):
+    batch = {"a": (X, Y), "b": (X.clone(), Y.clone())}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        new = trick(input_key=("a", 0), target_key=("a", 1))(batch, rng=0)
+    assert isinstance(new["a"][1], SoftTarget)
+    assert new["b"] is batch["b"]
+
+
+def test_what_stands_beside_the_images_of_one_loader_is_still_said():
+    batch = {"a": (X, Y, MASK), "b": (X.clone(), Y.clone())}
+    with pytest.raises(ValueError, match=r"CutMix needs to move \('a', 2\)"):
+        CutMix(input_key=("a", 0), target_key=("a", 1))(batch, rng=0)

@@ -1,4 +1,4 @@
-"""What to do with soft labels where a loss does not know them: plain probabilities, or one label at a time."""
+"""Fallbacks for losses without soft labels: plain probabilities, or one label at a time."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.state import BEFORE_CAST, refusal
 from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
 
 
@@ -36,10 +36,7 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
         raise ValueError(f"soft_labels needs num_classes to be at least 1, but got {num_classes}.")
     target = as_soft(y)
     if target.teachers:
-        raise SoftTargetError(
-            "`soft_labels` on a SoftTarget with a teacher would leave out the teacher's loss. Leave Distillation "
-            "out, or use F.cross_entropy."
-        )
+        raise refusal(target, "soft_labels", "with a teacher would leave out the teacher's loss")
     check_range("soft_labels", target, num_classes)
     return target.probabilities(num_classes)
 
@@ -87,14 +84,9 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
     if not isinstance(target, SoftTarget) or _is_exact(criterion):
         return criterion(logits, target)
     if target.label_smoothing or target.teachers:
-        attached = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
-        raise refusal(
-            "mixed_loss",
-            "takes no label smoothing and no teacher but with cross-entropy",
-            ways_out=f"Leave {' and '.join(attached)} out, or use F.cross_entropy.",
-        )
+        raise refusal(target, "mixed_loss", "takes no label smoothing and no teacher but with cross-entropy")
     if target.is_floating_point():
-        raise refusal("mixed_loss", "needs integer labels", ways_out="Give it the labels before the cast.")
+        raise refusal(target, "mixed_loss", f"needs integer labels, but got {target.dtype}", BEFORE_CAST)
     losses = [criterion(logits, labels) for labels, _ in target.components]
     if losses[0].shape == target.shape:
         return _weighted(losses, target)

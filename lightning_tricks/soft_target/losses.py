@@ -19,7 +19,7 @@ from lightning_tricks.functional.losses import (
     soft_nll_loss,
     uniform_share,
 )
-from lightning_tricks.soft_target.error import SoftTargetError, refusal
+from lightning_tricks.soft_target.state import BEFORE_CAST, refusal
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, is_class_index
 
 
@@ -34,18 +34,16 @@ def _class_loss(
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """``F.cross_entropy`` and ``F.nll_loss``, with what smoothing and teachers are aboard."""
+    """``F.cross_entropy`` and ``F.nll_loss``, with the smoothing and the teachers attached."""
     if isinstance(input, SoftTarget) or isinstance(weight, SoftTarget) or not isinstance(target, SoftTarget):
         return NotImplemented
     if size_average is not None or reduce is not None:
-        raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
+        raise refusal(target, func.__name__, "takes no deprecated `size_average=` and `reduce=`", "Use `reduction=`.")
     if not is_class_index(target._labels):
-        raise refusal(func.__name__, f"needs integer labels, not {target.dtype},")
+        raise refusal(target, func.__name__, f"needs integer labels, but got {target.dtype}", BEFORE_CAST)
     if label_smoothing and target.label_smoothing:
-        raise SoftTargetError(
-            f"The labels would be smoothed twice: by LabelSmoothing (label_smoothing={target.label_smoothing}) and by "
-            f"the criterion's own label_smoothing={label_smoothing}. Leave one of them out."
-        )
+        both = f"LabelSmoothing (label_smoothing={target.label_smoothing}) and the criterion's own {label_smoothing=}"
+        raise refusal(target, func.__name__, f"needs one smoothing, but got {both}", "Leave one of them out.")
     epsilon = label_smoothing or target.label_smoothing
     spread: Spread = "all" if label_smoothing else target.spread
 
@@ -88,7 +86,7 @@ def _plain_class_loss(
     label_smoothing: float,
     spread: Spread,
 ) -> Tensor:
-    """The loss of labels that are not mixed: a single component has weight 1, and torch's own kernel says the same."""
+    """Returns the loss of labels that are not mixed, by torch's kernel."""
     dtype = compute_dtype(input)
     kwargs: dict[str, Any] = {"ignore_index": ignore_index, "reduction": reduction}
     if label_smoothing:
@@ -99,10 +97,7 @@ def _plain_class_loss(
 
 
 def counted_weights(target: SoftTarget, ignore_index: int) -> Tensor:
-    """Returns how much of a teacher's loss counts at each position.
-
-    An ignored label silences its share of the teacher too; class weights are the labels' business alone.
-    """
+    """Returns the weights of the labels that are not ignored, summed per position: a teacher's share of the loss."""
     return target._weights.masked_fill(target._labels.long() == ignore_index, 0).sum(0)
 
 
@@ -122,11 +117,13 @@ def _elementwise_loss(
     if any(isinstance(other, SoftTarget) for other in others) or not isinstance(target, SoftTarget):
         return NotImplemented
     if size_average is not None or reduce is not None:
-        raise refusal(func.__name__, "takes `reduction=`, not the deprecated `size_average=` and `reduce=`,")
+        raise refusal(target, func.__name__, "takes no deprecated `size_average=` and `reduce=`", "Use `reduction=`.")
     if not target.is_floating_point():
-        raise refusal(func.__name__, "needs labels that were cast with `y.float()`")
+        ways_out = "" if target.label_smoothing or target.teachers else "Use y.float()."
+        raise refusal(target, func.__name__, f"needs floating labels, but got {target.dtype}", ways_out)
     if func is F.l1_loss and _l1_loss_was_weighted():
-        raise refusal(func.__name__, "with `weight=`, which torch does not hand on to a tensor subclass,")
+        ways_out = 'Use F.l1_loss(input, y.float(), reduction="none") * weight.'
+        raise refusal(target, func.__name__, "gets no `weight=` from torch", ways_out)
     # as in torch, the result has the wider dtype: predicted classes compared with `y.float()` give floats
     input = input.to(torch.promote_types(input.dtype, target.dtype))
     dtype = compute_dtype(input)

@@ -1,4 +1,4 @@
-"""The policy for everything that is no loss: metadata, structure operations, casts, copies and the hard view."""
+"""The handlers of all that is no loss: metadata, structure, joins, casts, copies, comparisons, the hard view."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from lightning_tricks.soft_target.error import refusal
-from lightning_tricks.soft_target.state import Origins
+from lightning_tricks.soft_target.state import Origins, refusal
 from lightning_tricks.soft_target.tensor import HANDLERS, SoftTarget, as_soft, check_agreement, is_class_index
 
 
@@ -36,7 +35,7 @@ def _structure(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any)
     if kwargs.get("out") is not None:
         return NotImplemented  # each component would be written over the one before
     if any(isinstance(leaf, SoftTarget | torch.dtype) for leaf in tree_leaves((args, kwargs))):
-        return NotImplemented  # a soft index, or `view(dtype)`, which reads the bits anew
+        return NotImplemented  # a soft index, or `view(dtype)`, which reads the bits again
     origins = None if _has_index(func, args, kwargs) else target._origins
     labels = [func(part, *args, **kwargs) for part in target._labels.unbind(0)]
     weights = [func(part, *args, **kwargs) for part in target._weights.unbind(0)]
@@ -77,7 +76,7 @@ def _teacher_rows(
         return None
     of_one_sample = target.ndim == 1 and len(shape) == 0
     if not of_one_sample and (len(shape) != target.ndim or shape[1:] != target.shape[1:]):
-        raise refusal(func.__name__, "reshapes more than the batch dimension, with a teacher aboard")
+        raise refusal(target, func.__name__, "with a teacher cannot reshape more than the batch dimension")
     positions = func(torch.arange(target.numel(), device=target.device).view(target.shape), *args, **kwargs)
     class_last = target._teacher.movedim(min(target.ndim, 1) + 1, -1)
     rows = class_last.reshape(class_last.shape[0], -1, class_last.shape[-1])[:, positions]
@@ -109,7 +108,9 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
     try:
         check_agreement(parts)
     except ValueError as error:
-        raise refusal(func.__name__, "joins labels that differ in smoothing or in teachers") from error
+        raise refusal(
+            parts[0], func.__name__, "joins labels that differ in smoothing or in teachers", _ALIKE
+        ) from error
     count = max(part._labels.shape[0] for part in parts)
     labels, weights = [], []
     for k in range(count):
@@ -121,7 +122,7 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
     teacher = None
     if parts[0]._teacher is not None:
         if func not in _CONCATENATE or (args or tuple(kwargs.values()) or (0,)) != (0,):
-            raise refusal(func.__name__, "joins labels along more than the batch dimension, with a teacher aboard")
+            raise refusal(parts[0], func.__name__, "with a teacher can only join along the batch dimension")
         teacher = torch.cat([part._teacher for part in parts if part._teacher is not None], 1)
     return parts[0].like(torch.stack(labels), torch.stack(weights), teacher, origins)
 
@@ -139,17 +140,16 @@ def _joint_origins(parts: list[SoftTarget]) -> Origins:
 
 
 def _cast(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any) -> Any:
-    if not isinstance(target, SoftTarget):  # `logits.to(y)` and the like need only dtype and device
-        args = tuple(arg._labels if isinstance(arg, SoftTarget) else arg for arg in args)
-        return func(target, *args, **kwargs)
     args = tuple(arg._labels if isinstance(arg, SoftTarget) else arg for arg in args)
+    if not isinstance(target, SoftTarget):  # `logits.to(y)` and similar calls need only dtype and device
+        return func(target, *args, **kwargs)
     labels = func(target._labels, *args, **kwargs)
     if not isinstance(labels, Tensor):  # `y.type()` is a string
         return labels
     if not (labels.is_floating_point() or is_class_index(labels)):
         return NotImplemented
     if labels.is_floating_point() and (target.label_smoothing or target.teachers):
-        raise refusal(func.__name__, "casts to floating point, with label smoothing or a teacher aboard")
+        raise refusal(target, func.__name__, "with label smoothing or a teacher cannot cast to floating point")
     weights, teacher = target._weights, target._teacher
     if labels.device != weights.device:
         non_blocking = bool(kwargs.get("non_blocking", False))
@@ -171,12 +171,9 @@ def _compare(func: Callable[..., Any], one: Any, other: Any, **kwargs: Any) -> A
     if plain.is_floating_point() or plain.is_complex():
         return NotImplemented
     if target._origins is None:
-        raise refusal(
-            func.__name__,
-            "compares labels of which one may stand at several positions: a one-hot in disguise",
-            ways_out="Ways out: compare before labels are expanded, repeated, indexed or joined with copies; y.hard "
-            "gives plain dominant labels.",
-        )
+        reason = "compares labels of which one may stand at several positions: a one-hot in disguise"
+        ways_out = "Use y.hard, or compare before labels are expanded, repeated, indexed or joined with copies."
+        raise refusal(target, func.__name__, reason, ways_out)
     if any(stride == 0 and size > 1 for stride, size in zip(plain.stride(), plain.shape, strict=True)):
         return NotImplemented  # an expanded row of class numbers: a one-hot in disguise
     return func(target.hard, plain)
@@ -186,6 +183,7 @@ def _hard(func: Callable[..., Any], target: SoftTarget, *args: Any, **kwargs: An
     return func(target.hard, *args, **kwargs)
 
 
+_ALIKE = "Use LabelSmoothing and Distillation on all of them or on none."
 _LIKE = frozenset(_functions("view_as reshape_as expand_as"))
 _CONCATENATE = frozenset(_functions("cat concat concatenate"))
 

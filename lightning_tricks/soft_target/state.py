@@ -1,4 +1,4 @@
-"""What a soft target holds, and how it travels: by copies, pickles and through the compiler."""
+"""The data of a soft target, its copies, pickles and form for the compiler, and the error for its wrong uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lightning_tricks.functional.losses import Spread, uniform_share
-from lightning_tricks.soft_target.error import SoftTargetError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -22,11 +21,15 @@ Context = tuple[float, Spread, tuple[Teacher, ...], bool]
 Origins = frozenset[object] | None
 
 
-class WeightedLabels(Tensor):
-    """A tensor without a storage of its own, that holds K labels and weights for each position.
+class SoftTargetError(RuntimeError):
+    """Soft labels were used in a way that is not known to be right.
 
-    What may be done with it is the business of :class:`~lightning_tricks.SoftTarget`.
+    Not a TypeError: inside an operator that would turn into Python's ``False``.
     """
+
+
+class WeightedLabels(Tensor):
+    """A tensor without its own storage that holds K labels and weights per position; SoftTarget adds the policy."""
 
     _labels: Tensor  # (K, *shape)
     _weights: Tensor  # (K, *shape), float32
@@ -81,7 +84,9 @@ class WeightedLabels(Tensor):
     def probabilities(self, num_classes: int) -> Tensor:
         """Returns the plain probabilities, smoothing included: float32, (N, C) for labels (N,), (N, C, d1, …) else."""
         if self.is_floating_point():
-            raise SoftTargetError("Labels that were cast to floating point have no class probabilities.")
+            raise refusal(
+                self, "probabilities", "needs integer labels, but got labels cast to floating point", BEFORE_CAST
+            )
         epsilon = uniform_share(self.label_smoothing, self.spread, num_classes)
         dim = min(self.ndim, 1)
         shape = (*self.shape[:dim], num_classes, *self.shape[dim:])
@@ -130,9 +135,26 @@ class WeightedLabels(Tensor):
         return f"SoftTarget({self.hard}, components={self._labels.shape[0]})"
 
 
+def refusal(
+    target: WeightedLabels | None, operation: str, reason: str = "is not known to be right", ways_out: str = ""
+) -> SoftTargetError:
+    """Returns the error that names the operation, the reason and the ways out that apply to these labels."""
+    if not ways_out:
+        ways_out = 'Use labels="sample" on the mixing trick'
+        if target is not None and (target.label_smoothing or target.teachers):
+            names = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
+            dense = "" if target.teachers else " or soft_labels(y, num_classes)"
+            ways_out = f"Leave {' and '.join(names)} out, or use F.cross_entropy{dense}"
+        elif target is None or not target._labels.is_floating_point():
+            ways_out += ", soft_labels(y, num_classes) or mixed_loss(criterion, logits, y)"
+        ways_out += "."
+    return SoftTargetError(f"`{operation}` on a SoftTarget {reason}. {ways_out}")
+
+
+BEFORE_CAST = "Use the labels before the cast."
 _NO_DATA = (
-    "A SoftTarget was read as if it were a plain tensor, by `.data =`, DLPack or its storage, and has no data. Use "
-    "y.hard for the dominant labels, or soft_labels(y, num_classes) for probabilities."
+    "A SoftTarget has no data to read as a plain tensor (by `.data =`, DLPack or its storage). Use y.hard or "
+    "soft_labels(y, num_classes)."
 )
 
 

@@ -1,4 +1,4 @@
-"""The tensor: how soft targets are made, the policy of what may be done with them, and the fence below it."""
+"""The SoftTarget tensor: its constructors, the policy for torch functions and the fence below it."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -6,11 +6,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from lightning_tricks.functional.losses import Spread, teacher_log_probabilities, uniform_share
-from lightning_tricks.soft_target.error import METRIC_WAYS_OUT, SoftTargetError, refusal
-from lightning_tricks.soft_target.state import WeightedLabels
+from lightning_tricks.soft_target.state import SoftTargetError, WeightedLabels, refusal
 from lightning_tricks.soft_target.torchmetrics_frames import is_below_torchmetrics, sees_hard_labels
 
 HANDLERS: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -127,16 +126,8 @@ class SoftTarget(WeightedLabels):
                 f"(label_smoothing={label_smoothing}). Leave one of them out."
             )
         smooths = None if active is None else torch.full((), active, dtype=torch.bool, device=soft.device)
-        return cls(
-            soft._labels,
-            soft._weights,
-            label_smoothing,
-            spread,
-            soft._teacher,
-            soft.teachers,
-            soft._origins,
-            smooths,
-        )
+        teacher, teachers = soft._teacher, soft.teachers
+        return cls(soft._labels, soft._weights, label_smoothing, spread, teacher, teachers, soft._origins, smooths)
 
     @classmethod
     def distil(
@@ -191,16 +182,9 @@ class SoftTarget(WeightedLabels):
                     f"{tuple(soft._teacher.shape[1:])} and {tuple(teacher.shape[1:])}."
                 )
             teacher = torch.cat([soft._teacher, teacher])
-        return cls(
-            soft._labels,
-            soft._weights,
-            soft.label_smoothing,
-            soft.spread,
-            teacher,
-            (*soft.teachers, (float(temperature), float(weight), bool(kl))),
-            soft._origins,
-            soft._smooths,
-        )
+        teachers = (*soft.teachers, (float(temperature), float(weight), bool(kl)))
+        smoothing = (soft.label_smoothing, soft.spread)
+        return cls(soft._labels, soft._weights, *smoothing, teacher, teachers, soft._origins, soft._smooths)
 
     @classmethod
     def __torch_function__(
@@ -233,17 +217,13 @@ class SoftTarget(WeightedLabels):
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **kwargs)
         if not sees_hard_labels():
-            raise error or _refusal(name)
+            raise error or _refusal(name, (args, kwargs))
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs))
         return func(*args, **kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # torch's own stub lacks the function
-        cls,
-        func: Any,
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """The fence: whatever came past the policy (scripted, traced, vmapped, collective, …) is refused."""
         target = args[0] if func in _ALIASES else None
@@ -251,14 +231,18 @@ class SoftTarget(WeightedLabels):
             teacher = None if target._teacher is None else func(target._teacher)
             return target.like(func(target._labels), func(target._weights), teacher, target._origins)
         if not sees_hard_labels():
-            raise _refusal(func.name())
+            raise _refusal(func.name(), (args, kwargs))
         args, kwargs = tree_map_only(SoftTarget, lambda target: target.hard, (args, kwargs or {}))
         return func(*args, **kwargs)
 
 
-def _refusal(operation: str) -> SoftTargetError:
+def _refusal(operation: str, arguments: Any) -> SoftTargetError:
     """Returns the error for an operation that is not allowed, with the ways out of the code that asks."""
-    return refusal(operation, ways_out=METRIC_WAYS_OUT) if is_below_torchmetrics() else refusal(operation)
+    target = next((leaf for leaf in tree_leaves(arguments) if isinstance(leaf, SoftTarget)), None)
+    return refusal(target, operation, ways_out=_METRIC_WAYS_OUT if is_below_torchmetrics() else "")
+
+
+_METRIC_WAYS_OUT = "Use metric(logits.detach(), y.hard)."
 
 
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)

@@ -25,18 +25,18 @@ def plain_step(logits, target):
     return loss * target.size(0), correct
 
 
-def aboard_step(logits, target):
+def attached_step(logits, target):
     return F.cross_entropy(logits, target), (logits.argmax(1) == target).float().mean()
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("aboard", [False, True])
-def test_one_graph_with_the_same_numbers(backend, aboard):
-    step = aboard_step if aboard else plain_step
+@pytest.mark.parametrize("attached", [False, True])
+def test_one_graph_with_the_same_numbers(backend, attached):
+    step = attached_step if attached else plain_step
     compiled = torch.compile(step, fullgraph=True, backend=backend)
     for seed in range(3):
         _, _, target = make(seed=seed)
-        if aboard:
+        if attached:
             target = SoftTarget.distil(SoftTarget.smooth(target, 0.1), make_logits(7, C, seed=9).detach())
         logits = make_logits(7, C, seed=seed)
         got, expected = compiled(logits, target), step(logits, target)

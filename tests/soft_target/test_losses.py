@@ -167,7 +167,7 @@ def test_under_autocast_the_dtype_and_the_precision_are_those_of_hard_labels(dty
     torch.testing.assert_close(loss, expected.mean(), rtol=1e-6, atol=1e-6)
 
 
-def test_smoothing_aboard_is_the_criterions_smoothing():
+def test_smoothing_attached_is_the_criterions_smoothing():
     labels, weights, target = make()
     logits = make_logits(7, C)
     expected = F.cross_entropy(logits, target, label_smoothing=0.2)
@@ -228,7 +228,7 @@ def naive_distillation(z, r, temperature):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("shape", [(7,), (3, 4, 2)])
-def test_a_teacher_aboard_adds_its_loss(shape, reduction):
+def test_an_attached_teacher_adds_its_loss(shape, reduction):
     _, _, target = make(shape)
     z, r = make_logits(shape[0], C, *shape[1:]), make_logits(shape[0], C, *shape[1:], seed=5).detach()
     taught = SoftTarget.distil(target, r, temperature=3.0, weight=0.5)

@@ -110,7 +110,7 @@ def test_metric_functions_see_hard_labels(name, grad):
         torch.testing.assert_close(FUNCTIONS[name](probabilities, target), FUNCTIONS[name](probabilities, target.hard))
 
 
-def test_a_teacher_aboard_is_no_hindrance():
+def test_a_teacher_attached_is_no_hindrance():
     _, _, target = make()
     logits = make_logits(7, C)
     taught = SoftTarget.distil(SoftTarget.smooth(target, 0.1), logits)
@@ -126,7 +126,7 @@ def test_the_metric_leaves_the_soft_labels_soft():
     assert torch.equal(F.cross_entropy(logits, target), before)
 
 
-def test_a_metric_that_keeps_its_batches_sees_hard_labels_whatever_is_aboard():
+def test_a_metric_that_keeps_its_batches_sees_hard_labels_whatever_is_attached():
     """With p < 1 some batches are smoothed, or have a teacher, and others not."""
     metric, plain = torchmetrics.AUROC(**CLASSES), torchmetrics.AUROC(**CLASSES)
     _, _, target = make((16,))

@@ -222,9 +222,16 @@ def test_what_fails_in_torchscript_works_with_hard_labels(name):
 def test_the_message_names_the_operation_and_the_ways_out():
     with pytest.raises(SoftTargetError, match=r'`clamp`.*labels="sample".*soft_labels\(y, num_classes\).*mixed_loss'):
         make()[2].clamp(0)
-    # Neither of the first is a way out of smoothed labels, whose loss they do not change or do not take.
-    with pytest.raises(SoftTargetError, match=r"With LabelSmoothing or Distillation .* or use F\.cross_entropy\.$"):
-        SoftTarget.smooth(make()[2], 0.1).clamp(0)
+    smoothed = SoftTarget.smooth(make()[2], 0.1)
+    either = r"Leave LabelSmoothing out, or use F\.cross_entropy or soft_labels\(y, num_classes\)\.$"
+    with pytest.raises(SoftTargetError, match=rf"right\. {either}"):
+        smoothed.clamp(0)
+    with pytest.raises(
+        SoftTargetError, match=r"right\. Leave LabelSmoothing and Distillation out, or use F\.cross_entropy\.$"
+    ):
+        SoftTarget.distil(smoothed, torch.zeros(7, C)).clamp(0)
+    with pytest.raises(SoftTargetError, match=r'right\. Use labels="sample" on the mixing trick\.$'):
+        make()[2].float().clamp(0)
 
 
 def test_equality_raises_instead_of_being_false():

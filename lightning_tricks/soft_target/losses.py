@@ -141,7 +141,7 @@ def _elementwise_loss(
 
 
 def _l1_loss_was_weighted() -> bool:
-    # Dynamo has no stack to walk, but leaves the call to a backend or to eager code, which have.
+    """Whether the call came from ``F.l1_loss`` with ``weight=``; Dynamo leaves the question to eager code."""
     frame = None if torch.compiler.is_dynamo_compiling() else sys._getframe(1)
     while frame is not None:
         if frame.f_code is F.l1_loss.__code__:
@@ -151,16 +151,5 @@ def _l1_loss_was_weighted() -> bool:
 
 
 HANDLERS.update(dict.fromkeys((F.cross_entropy, F.nll_loss), _class_loss))
-HANDLERS.update(
-    dict.fromkeys(
-        (
-            F.binary_cross_entropy,
-            F.binary_cross_entropy_with_logits,
-            F.mse_loss,
-            F.l1_loss,
-            F.smooth_l1_loss,
-            F.huber_loss,
-        ),
-        _elementwise_loss,
-    )
-)
+_BINARY = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
+HANDLERS.update(dict.fromkeys((*_BINARY, F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss), _elementwise_loss))

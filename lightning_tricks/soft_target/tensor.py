@@ -243,8 +243,6 @@ def _refusal(operation: str, arguments: Any) -> SoftTargetError:
 
 
 _METRIC_WAYS_OUT = "Use metric(logits.detach(), y.hard)."
-
-
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
 

@@ -30,7 +30,7 @@ class named:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not isinstance(error, (TypeError, ValueError)):
             return
-        text = re.sub(r"^[a-z_]+ needs ", f"{self.owner} needs ", str(error))
+        text = re.sub(r"^(?:[a-z_]+|SoftTarget(?:\.\w+)?) needs ", f"{self.owner} needs ", str(error))
         if text == str(error) and text.startswith(self.owner):
             return
         plain = TypeError if isinstance(error, TypeError) else ValueError

@@ -318,7 +318,7 @@ def test_bad_targets(trick, target, error, message):
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64])
 def test_labels_with_which_torch_computes_no_loss(dtype):
-    with pytest.raises(TypeError, match=f"^Mixup: Expected labels .*, but got {dtype}"):
+    with pytest.raises(TypeError, match=f"^Mixup needs labels .*, but got {dtype}"):
         Mixup()((IMAGES, LABELS.to(dtype)), rng=0)
 
 

@@ -101,7 +101,7 @@ def test_a_changed_learning_rate_is_told_with_the_table(tmp_path, trainings, cap
     caution = "at 0.25 times the baseline's learning rate, 0.0125 instead of 0.05 (batches of 64 on one device"
     run(f"ablate --recipe bag_of_tricks --seeds 1 --out {tmp_path}")
     assert caution in (words := " ".join(capsys.readouterr().out.split()))
-    assert "lr_grid" in words
+    assert "--lr-grid" in words
     run(f"confirm --arm recipe --seeds 1 --out {tmp_path}")
     assert caution in " ".join(capsys.readouterr().out.split())
 

@@ -43,14 +43,14 @@ class Augment(BatchTrick):
     a Kornia module adds to these is removed.
 
     Targets with the images' height and width (masks) and ``BoundingBoxes`` follow, as far as the transform moves such
-    things; other targets stay as they are. In detection batches (one dictionary an image) boxes
+    things; other targets stay as they are. In detection batches (one dictionary per image) boxes
     must be ``tv_tensors.BoundingBoxes``: a plain tensor would not move.
 
     Args:
         transform: any v2 transform (AutoAugment, RandAugment, TrivialAugmentWide, flips, a ``Compose``), a Kornia
             module, or a function with its signature. It must not mix samples: for that, take
             :class:`~lightning_tricks.Mixup` or :class:`~lightning_tricks.CutMix`.
-        per_sample: draw anew for each image; otherwise once for the batch, which is one call and much faster.
+        per_sample: draw again for each image; otherwise once for the batch, which is one call and much faster.
         shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
     Raises:
@@ -90,7 +90,7 @@ class Augment(BatchTrick):
         return True
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> AugmentParams:
-        """Draws whether, and the transform's seed."""
+        """Draws ``active`` and the transform's seed."""
         return AugmentParams(active=bool(rng.random() < self.p), seed=int(rng.integers(2**63)))
 
     def apply(self, params: AugmentParams, images: Tensor, target: Any) -> tuple[Tensor, Any]:
@@ -165,7 +165,7 @@ class Augment(BatchTrick):
             if len(part) != len(images):
                 raise ValueError(
                     f"{self.name} needs one mask or box for each of its {len(images)} images, but got "
-                    f"{describe(part)}; several boxes an image go into one dictionary an image."
+                    f"{describe(part)}; several boxes per image go into one dictionary per image."
                 )
 
     def _places(self, target: Any, path: Path, images: Tensor) -> Iterator[Path]:

@@ -124,7 +124,7 @@ class BatchTrick(SharedRun):
     uses_target: ClassVar[bool] = True
     """Whether the trick needs to find the target."""
     takes_detection: ClassVar[bool] = False
-    """Whether the target may be a list of dictionaries with boxes, one an image."""
+    """Whether the target may be a list of dictionaries with boxes, one per image."""
     num_components: int = 0
     """How many labels a sample has afterwards, where the trick mixes."""
 

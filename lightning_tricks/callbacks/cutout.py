@@ -78,7 +78,7 @@ class Cutout(BatchTrick):
         self.value = check_fill(self.name, value)
 
     def draw(self, rng: np.random.Generator, images: Tensor) -> CutoutParams:
-        """Draws whether, and the holes of each image."""
+        """Draws ``active`` and the holes of each image."""
         size = (images.shape[-2], images.shape[-1])
         active = bool(rng.random() < self.p)
         centers = rng.integers(size, size=(len(images), self.n_holes, 2))

@@ -24,7 +24,7 @@ class MixParams(BatchParams):
     Attributes:
         shifts: component k of sample i is sample (i + shifts[k]) mod N.
         weights: the share of each component: a number, or an array (N,) with one per sample. They sum to 1.
-        picks: for ``labels="sample"``, one uniform number a sample in [0, 1), float32 (N,); else ``None``.
+        picks: for ``labels="sample"``, one uniform number per sample in [0, 1), float32 (N,); else ``None``.
         components: the least number of labels that a soft target carries, so that tricks that stand in for each other
             give it one form.
     """

@@ -45,8 +45,8 @@ class Mosaic(MixingTrick):
     nearest neighbour.
 
     In detection batches (one dictionary with ``boxes`` (M, 4) in xyxy an image) boxes are scaled and shifted with their
-    image and dropped below ``min_box_size``; ``area`` is computed anew, ``masks`` follow their image, and any other
-    tensor with one row a box goes along. An image may be left without a box. Keypoints are refused.
+    image and dropped below ``min_box_size``; ``area`` is computed again, ``masks`` follow their image, and any other
+    tensor with one row per box goes along. An image may be left without a box. Keypoints are refused.
 
     Args:
         center_range: least and greatest share of height and width at which the quadrants meet, in [0, 1].

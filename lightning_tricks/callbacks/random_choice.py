@@ -45,7 +45,7 @@ class RandomChoice(BatchTrick):
 
     Args:
         tricks: the parts, at least one; each a batch trick without a ``seed``, since they draw from the choice's.
-        weights: how likely each is, relative to the others: 0 or more, one a part, not all 0; ``None`` for equally.
+        weights: how likely each is, relative to the others: 0 or more, one per part, not all 0; ``None`` for equally.
         shared: the keywords of :class:`~lightning_tricks.BatchTrick`, except for keys, which are given to the parts.
 
     Raises:

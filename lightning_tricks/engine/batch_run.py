@@ -41,7 +41,7 @@ class BatchRandomness:
         self._state: Any = self._bits.state  # numpy types it as what all its bit generators have in common
 
     def at(self, batch: int) -> np.random.Generator:
-        """Returns the generator, set to where the draws of a batch begin; the next call sets the same one anew.
+        """Returns the generator, set to where the draws of a batch begin; the next call sets the same one again.
 
         Args:
             batch: the number of training batches completed before this one, over all epochs.
@@ -55,7 +55,7 @@ class FreeGenerator:
     """The generator of a trick that is used outside a Trainer: one sequence, not tied to batches.
 
     It starts from the trick's seed, or from torch's initial seed (which is read, not drawn from), so that
-    ``seed_everything`` starts it anew. Each worker of a data loader has a sequence of its own, which starts from the
+    ``seed_everything`` starts it again. Each worker of a data loader has a sequence of its own, which starts from the
     worker's seed too: that is another one in each epoch.
     """
 
@@ -64,7 +64,7 @@ class FreeGenerator:
         self._generator = np.random.default_rng(0)
 
     def get(self, seed: int | None) -> np.random.Generator:
-        """Returns the generator, started anew if what it starts from has changed."""
+        """Returns the generator, started again if what it starts from has changed."""
         worker = get_worker_info()
         start = (torch.initial_seed() if seed is None else seed, 0 if worker is None else 1 + worker.seed)
         if start != self._started_from:

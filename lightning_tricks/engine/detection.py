@@ -15,11 +15,11 @@ from lightning_tricks.functional import mosaic, mosaic_boxes
 _OF_THE_IMAGE = ("image_id", "size", "orig_size")
 """Entries that belong to the image, also where their length happens to be the number of boxes."""
 _OF_THE_BOXES = ("boxes", "labels", "masks", "area", "iscrowd", "scores", "keypoints")
-"""Entries that have one row a box wherever they are."""
+"""Entries that have one row per box wherever they are."""
 
 
 def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
-    """Returns of each image the entries with one row a box, as plain tensors.
+    """Returns of each image the entries with one row per box, as plain tensors.
 
     They are those whose first dimension is that of ``boxes``, in every image of the batch: what has one row in an
     image with one box may belong to the image.
@@ -29,24 +29,24 @@ def rows_of(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Tensor]]:
 
     Raises:
         TypeError: ``boxes``, ``labels`` or another known entry of the boxes is no tensor, and would be left behind.
-        ValueError: ``boxes`` has not two dimensions, or such an entry not one row a box; or some images lack an entry.
+        ValueError: ``boxes`` has not two dimensions, an entry has not one row per box, or some images lack an entry.
     """
     for target in targets:
         for name in _OF_THE_BOXES:
             if name in target and not isinstance(target[name], Tensor):
-                raise TypeError(f"{name} need to be a tensor with one row a box, but got {describe(target[name])}")
+                raise TypeError(f"{name} need to be a tensor with one row per box, but got {describe(target[name])}")
         if target["boxes"].ndim != 2:
             raise ValueError(f"boxes need shape (M, 4), but got {describe(target)}")
         for name in _OF_THE_BOXES:
             if not _may_be_rows(target, name):
-                raise ValueError(f"boxes (M, 4) and {name} (M, ...) need one row a box, but got {describe(target)}")
+                raise ValueError(f"boxes (M, 4) and {name} (M, ...) need one row per box, but got {describe(target)}")
     names = dict.fromkeys(name for target in targets for name in target if name not in _OF_THE_IMAGE)
     row_names = [name for name in names if all(_may_be_rows(target, name) for target in targets)]
     for name in row_names:
         lacking = [list(target) for target in targets if name not in target]
         if lacking:
             raise ValueError(
-                f"the dictionaries of a batch need the same entries with one row a box, but beside one with "
+                f"the dictionaries of a batch need the same entries with one row per box, but beside one with "
                 f"{name!r} there is one with {lacking[0]}"
             )
     return [
@@ -69,8 +69,8 @@ def join_rows(own: Mapping[str, Any], parts: Sequence[Mapping[str, Tensor]]) -> 
     """Puts the boxes of several images into one dictionary.
 
     Args:
-        own: the dictionary of the image; what is not one row a box stays as it is there, and so do tensor types.
-        parts: the entries with one row a box of each image.
+        own: the dictionary of the image; what is not one row per box stays as it is there, and so do tensor types.
+        parts: the entries with one row per box of each image.
 
     Returns:
         A dictionary like ``own`` with new tensors.
@@ -114,7 +114,7 @@ def mosaic_target(
     """Moves the boxes of four images into the quadrants of one, with all that goes along with them.
 
     Args:
-        partners: the rows, one a box, of the images in the four quadrants.
+        partners: the rows, one per box, of the images in the four quadrants.
         own: the dictionary of the image whose place the mosaic takes.
         center: ``(row, column)`` where the quadrants meet.
         size: ``(H, W)`` of the images.

@@ -83,7 +83,7 @@ def has_second_view(batch: Any) -> bool:
 
 
 def is_detection(target: Any) -> bool:
-    """Whether this is a list of dictionaries with boxes, one an image."""
+    """Whether this is a list of dictionaries with boxes, one per image."""
     return (
         isinstance(target, (list, tuple))
         and len(target) > 0

@@ -120,7 +120,7 @@ class TargetMixer:
             )
         if isinstance(target, BoundingBoxes) and self.cuts:
             raise TypeError(
-                f"{self.owner} needs boxes in detection targets, one dictionary an image, but got "
+                f"{self.owner} needs boxes in detection targets, one dictionary per image, but got "
                 f"{describe(target)} in one BoundingBoxes, whose average is no box of the mixed image"
             )
         if isinstance(target, TVTensor):

@@ -84,7 +84,7 @@ class FrozenTeacher:
         if any(id(parameter) in own for module in self.modules for parameter in module.parameters()):
             raise MisconfigurationException(
                 f"{self.owner} has frozen its teacher, but the teacher shares parameters with the module that is "
-                "trained; build the module anew, give a copy (copy.deepcopy) as the teacher, and do not keep the "
+                "trained; build the module again, give a copy (copy.deepcopy) as the teacher, and do not keep the "
                 "teacher in the module"
             )
 

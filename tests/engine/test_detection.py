@@ -214,15 +214,15 @@ def test_one_target_an_image(trick, count):
 @pytest.mark.parametrize(
     ("entries", "error", "message"),
     [
-        ({"boxes": [[0, 0, 1, 1]]}, TypeError, "boxes need to be a tensor with one row a box, but got list of 1"),
-        ({"boxes": None}, TypeError, "boxes need to be a tensor with one row a box, but got NoneType"),
-        ({"labels": []}, TypeError, "labels need to be a tensor with one row a box, but got list of 0"),
+        ({"boxes": [[0, 0, 1, 1]]}, TypeError, "boxes need to be a tensor with one row per box, but got list of 1"),
+        ({"boxes": None}, TypeError, "boxes need to be a tensor with one row per box, but got NoneType"),
+        ({"labels": []}, TypeError, "labels need to be a tensor with one row per box, but got list of 0"),
         (
             {"labels": torch.zeros(3)},
             ValueError,
-            r"need one row a box, but got dict\('boxes': float32\[0",
+            r"need one row per box, but got dict\('boxes': float32\[0",
         ),
-        ({"labels": torch.tensor(0)}, ValueError, r"need one row a box, but got .*'labels': int64\[\]"),
+        ({"labels": torch.tensor(0)}, ValueError, r"need one row per box, but got .*'labels': int64\[\]"),
         ({"boxes": torch.zeros(0)}, ValueError, r"boxes need shape \(M, 4\), but got dict\('boxes': float32\[0\]"),
     ],
 )

@@ -3,11 +3,12 @@
 import bisect
 import itertools
 import math
-from collections.abc import Hashable, Sequence, Sized
+from collections.abc import Hashable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch.utils.data import (
     BatchSampler,
@@ -38,7 +39,7 @@ class Samples:
         size: how many the loader gave in one epoch, over all ranks.
         places: of each sample its data set, below every Subset, and its index there; empty where that is unknown.
         hashes: of the samples, or of a few of many; each read with the same seed.
-        digest: of the part, equal for equal parts; ``None`` where that is unknown.
+        digest: of the part, equal for equal parts however they are normalised; ``None`` where that is unknown.
     """
 
     size: int
@@ -69,14 +70,28 @@ def read_part(trainer: pl.Trainer, loader: Any, num_batches: Any, *, part: str) 
         few = places[:: math.ceil(len(places) / _FEW) or 1]
     if loader.batch_sampler is None:  # the data set is asked for batches, not for samples
         few = []
-    hashes = [digest(loader.dataset[index]) for _, _, index in few]
+    samples = [loader.dataset[index] for _, _, index in few]
+    hashes = [digest(sample) for sample in samples]
     known = indices is not None and places
     return Samples(
         size=total,
         places=frozenset(place[:2] for place in places),
         hashes=frozenset(hashes),
-        digest=digest([[place[1] for place in places], hashes]) if known else None,
+        digest=digest([[place[1] for place in places], [_unscaled(sample) for sample in samples]]) if known else None,
     )
+
+
+def _unscaled(sample: Any) -> Any:
+    """What of a sample does not change where images are normalised by the training part of another seed."""
+    if isinstance(sample, Mapping):
+        return {key: _unscaled(item) for key, item in sample.items()}
+    if isinstance(sample, list | tuple):
+        return [_unscaled(item) for item in sample]
+    value = torch.as_tensor(sample) if isinstance(sample, np.ndarray) and sample.dtype.kind == "f" else sample
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.ndim == 0:
+        return sample
+    rows = value.flatten(1) if value.ndim > 1 and value.numel() else value.new_zeros(0, 1)
+    return [list(value.shape), rows.argmax(1), rows.argmin(1)]  # where each channel is brightest and darkest
 
 
 def refuse_overlap(training: Samples, evaluated: Samples, *, part: str) -> None:

@@ -33,7 +33,7 @@ class Noisy(Dataset):
 
     def __getitem__(self, index):
         image, label = ALL[index]
-        return len(self.root) + image + self.noise * torch.randn(image.shape), label
+        return image.roll(len(self.root), -1) + self.noise * torch.randn(image.shape), label
 
 
 def generator(seed):
@@ -203,7 +203,7 @@ def test_arms_of_a_seed_with_different_parts_are_told():
     "test_part",
     [
         lambda seed: Subset(ALL, range(40 + seed, 50 + seed)),
-        lambda seed: TensorDataset(IMAGES[40:] + seed, LABELS[40:]),
+        lambda seed: TensorDataset(torch.randn(20, 3, 6, 4, generator=generator(seed)), LABELS[40:]),
         lambda seed: TensorDataset(IMAGES[40:], (LABELS[40:] + seed) % 5),
     ],
     ids=["indices", "images", "labels"],
@@ -236,6 +236,21 @@ def test_a_fixed_test_part_is_fine():
     assert len({record["eval_part"] for record in result.records}) == 1
     assert len({record["train_part"] for record in result.records}) == 2
     assert "All seeds" not in " ".join(result.notes())
+
+
+def test_a_test_part_that_is_normalised_by_each_training_part_is_the_same():
+    """As the digits and folders of images are: by the mean and deviation of the seed's training images."""
+
+    def make(seed):
+        order = torch.randperm(40, generator=generator(seed))
+        mean, std = (getattr(IMAGES[order[:30]], name)((0, 2, 3), keepdim=True) for name in ("mean", "std"))
+        images = (IMAGES - mean) / std
+        parts = [order[:30], order[30:], torch.arange(40, 60)]
+        return [TensorDataset(images[part], LABELS[part]) for part in parts]
+
+    result = study(data(make)).confirm("same", num_seeds=2, progress=False)
+    assert len({record["eval_part"] for record in result.records}) == 1
+    assert len({record["train_part"] for record in result.records}) == 2
 
 
 def test_looking_at_the_parts_moves_no_run():

@@ -128,7 +128,7 @@ def _load(net: nn.Module, state: Mapping[str, torch.Tensor], source: str, num_cl
     given = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     given = {key: value for key, value in given.items() if not key.lower().startswith("aux")}  # second heads
     missing, extra = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
-    other = [key for key in own.keys() & given.keys() if own[key].shape != given[key].shape]
+    other = [key for key in own if key in given and own[key].shape != given[key].shape]
     heads = {key.rpartition(".")[0] for key in other}
     is_head = len(heads) == 1 and all(
         own[key].shape[0] == num_classes and own[key].shape[1:] == given[key].shape[1:] for key in other
@@ -137,7 +137,7 @@ def _load(net: nn.Module, state: Mapping[str, torch.Tensor], source: str, num_cl
         differing = [
             *(f"{key} is missing" for key in missing),
             *(f"{key} is not in the model" for key in extra),
-            *(f"{key} has shape {tuple(given[key].shape)}, not {tuple(own[key].shape)}" for key in sorted(other)),
+            *(f"{key} has shape {tuple(given[key].shape)}, not {tuple(own[key].shape)}" for key in other),
         ]
         raise ValueError(
             f"{source}: these weights do not fit the model: {differing[0]} ({len(differing)} differences)."

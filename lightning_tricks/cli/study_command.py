@@ -38,7 +38,7 @@ from lightning_tricks.functional.checks import unknown_name
 from lightning_tricks.functional.lr import linear_scaling
 from lightning_tricks.models import Classifier
 from lightning_tricks.study import Ablation, Arm, StudyResult
-from lightning_tricks.study.store import write_atomically
+from lightning_tricks.study.runs.store import write_atomically
 
 _OPTIONS_FILE = "command.json"
 _FILE_WIDTH = 100  # letters per line in a file or a pipe: enough for the table

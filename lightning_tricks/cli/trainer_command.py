@@ -17,7 +17,7 @@ from lightning_tricks.cli.help import PROG, HelpFormatter, examples_text
 from lightning_tricks.cli.options import TrainingOptions
 from lightning_tricks.data import DataError, DigitsDataModule
 from lightning_tricks.models import Classifier
-from lightning_tricks.study.training import quiet
+from lightning_tricks.study.runs.training import quiet
 
 STAGES = {
     "fit": "Trains a module with the tricks that a YAML file or the options name.",

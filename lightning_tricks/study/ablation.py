@@ -13,9 +13,9 @@ from lightning_tricks.study.arm import BASELINE, Arm, Question, arms_of, check_c
 from lightning_tricks.study.comparison import Mode, direction
 from lightning_tricks.study.fingerprint import describe, settled, without_source
 from lightning_tricks.study.report import StudyResult
-from lightning_tricks.study.runner import Runner, parse_shard
-from lightning_tricks.study.store import RunStore
-from lightning_tricks.study.training import Training, isolated_generators, seed_global_generators
+from lightning_tricks.study.runs.runner import Runner, parse_shard
+from lightning_tricks.study.runs.store import RunStore
+from lightning_tricks.study.runs.training import Training, isolated_generators, seed_global_generators
 
 _CONFIRMED_ONCE = "the test part answers one question once"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_tricks.study.comparison import Comparison
 from lightning_tricks.study.result import Findings
-from lightning_tricks.study.store import write_atomically
+from lightning_tricks.study.runs.store import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_tricks.study.training import Training
+from lightning_tricks.study.runs.training import Training
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import lightning_tricks
 from lightning_tricks import CosineDecay, Mixup, StepDecay
 from lightning_tricks.study import Ablation, Arm
-from lightning_tricks.study.training import HELD_OUT, Training
+from lightning_tricks.study.runs.training import HELD_OUT, Training
 from tests.study.small import CPU, Data, Module
 
 ARMS = {"cosine": lambda: [CosineDecay()], "module": Arm(module_factory=Module)}

@@ -3,7 +3,7 @@ import pytest
 from lightning_tricks import Mixup
 from lightning_tricks.study import Arm
 from lightning_tricks.study.arm import arms_of, references_of
-from lightning_tricks.study.store import run_name
+from lightning_tricks.study.runs.store import run_name
 from tests.plain import PlainModule
 
 A, B, C = Arm(lambda: ["a"]), Arm(lambda: ["b"], module_factory=int), Arm(lambda: ["c"])

@@ -4,8 +4,8 @@ import time
 import pytest
 import torch
 
-from lightning_tricks.study import training as cost
-from lightning_tricks.study.training import Cost
+from lightning_tricks.study.runs import cost
+from lightning_tricks.study.runs.cost import Cost
 
 
 def occupy_240_mb():

@@ -25,7 +25,7 @@ from torchvision.transforms import v2
 from lightning_tricks import Augment, CosineDecay, CutMix, Distillation, Mixup, RandomChoice, StepDecay
 from lightning_tricks.study import Ablation
 from lightning_tricks.study.fingerprint import describe, settled, without_source
-from lightning_tricks.study.store import difference
+from lightning_tricks.study.runs.store import difference
 from tests.study.small import Data, Module
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset, WeightedRandomSampler
 
-from lightning_tricks.study.parts import hold_out
-from lightning_tricks.study.runner import best_lr
+from lightning_tricks.study.runs.parts import hold_out
+from lightning_tricks.study.runs.runner import best_lr
 from tests.study.small import Data
 
 NUMBERS = TensorDataset(torch.arange(23))

@@ -15,7 +15,7 @@ from torch.utils.data import (
 )
 
 from lightning_tricks.study import Ablation
-from lightning_tricks.study.training import Training
+from lightning_tricks.study.runs.training import Training
 from tests.study.small import CPU, Module
 
 IMAGES, LABELS = torch.randn(60, 3, 6, 4, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 5

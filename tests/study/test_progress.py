@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from lightning_tricks.study.runner import StudyProgress
+from lightning_tricks.study.runs.progress import StudyProgress
 
 
 class Terminal(io.StringIO):
@@ -53,7 +53,7 @@ def test_nothing_to_do_shows_nothing(monkeypatch):
 
 def test_long_times_are_in_minutes(monkeypatch, capsys):
     times = iter([0.0, 600.0])
-    monkeypatch.setattr("lightning_tricks.study.runner.time.perf_counter", lambda: next(times))
+    monkeypatch.setattr("lightning_tricks.study.runs.progress.time.perf_counter", lambda: next(times))
     with StudyProgress(runs=3, epochs=1) as progress:
         progress.run("mixup, seed 0")
     assert "about 20 min left" in capsys.readouterr().err

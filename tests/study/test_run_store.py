@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from lightning_tricks.study import store as store_module
-from lightning_tricks.study.store import RunStore, run_name, write_atomically
+from lightning_tricks.study.runs import store as store_module
+from lightning_tricks.study.runs.store import RunStore, run_name, write_atomically
 
 STUDY = {"metric": "val_acc", "num_seeds": 3}
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_tricks.study.runner import parse_shard
+from lightning_tricks.study.runs.runner import parse_shard
 
 
 @pytest.mark.parametrize(

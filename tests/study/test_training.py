@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from lightning_tricks.study import Arm
-from lightning_tricks.study.training import HELD_OUT, Training
+from lightning_tricks.study.runs.training import HELD_OUT, Training
 from tests.study.small import CPU, Data, Module, Spy
 
 

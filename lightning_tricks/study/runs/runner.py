@@ -1,20 +1,18 @@
-"""Does the runs of a study that are not finished yet, and shows how far it is."""
+"""Does the runs of a study that are not finished yet."""
 
 import math
 import re
-import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from tqdm import tqdm
 
 from lightning_tricks.study.arm import Arm
-from lightning_tricks.study.store import RunStore, run_name
-from lightning_tricks.study.training import Part, Training
+from lightning_tricks.study.runs.progress import StudyProgress
+from lightning_tricks.study.runs.store import RunStore, run_name
+from lightning_tricks.study.runs.training import Part, Training
 
 
 @dataclass(frozen=True)
@@ -70,36 +68,6 @@ class Runner:
             tried = [trials[trial] or train(trial, rate) for trial, rate in enumerate(self.lr_grid)]
             lr = best_lr(tried, mode=self.mode)
         return train(None, lr)
-
-
-class StudyProgress(tqdm):
-    """A bar of all epochs on a terminal; elsewhere one line per finished run."""
-
-    def __init__(self, *, runs: int, epochs: int, show: bool = True) -> None:
-        self.runs, self.epochs, self.done, self.show = runs, epochs, 0, show
-        self._start = time.perf_counter()
-        super().__init__(
-            total=runs * epochs,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left",
-            desc=f"run 1 of {runs}",
-            file=sys.stderr,
-            disable=not (show and runs and sys.stderr.isatty()),
-        )
-
-    def epoch(self) -> None:
-        """An epoch has ended."""
-        self.update()
-
-    def run(self, words: str) -> None:
-        """The run that ``words`` name has ended, perhaps before its last epoch."""
-        self.done += 1
-        self.set_description_str(f"run {min(self.done + 1, self.runs)} of {self.runs}", refresh=False)
-        self.n = self.done * self.epochs
-        self.refresh()
-        if self.show and self.disable:
-            left = (time.perf_counter() - self._start) * (self.runs / self.done - 1)
-            text = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-            print(f"run {self.done} of {self.runs} done: {words}; about {text} left", file=sys.stderr)
 
 
 def _check_test_part(records: Iterable[Mapping[str, Any]]) -> None:

@@ -1,0 +1,1 @@
+"""Runs of a study: their training, their parts, their files and their order."""

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_tricks import callbacks
 from lightning_tricks.callbacks import *  # noqa: F403 - a new trick is listed there alone
+from lightning_tricks.engine.batch_run import mixed_batch
 from lightning_tricks.functional.losses import distillation_loss, soft_cross_entropy
 from lightning_tricks.metrics import MixedAccuracy
 from lightning_tricks.mixins.distillation import DistillationMixin
 from lightning_tricks.mixins.label_smoothing import LabelSmoothingMixin
 from lightning_tricks.optim import AdaBound, weight_decay_groups, zero_gamma
-from lightning_tricks.soft_target import SoftTarget, SoftTargetError, mixed_loss, soft_labels
+from lightning_tricks.soft_target import SoftTarget, SoftTargetError, hard_labels, mixed_loss, soft_labels
 
 if TYPE_CHECKING:
     from lightning_tricks import plots as plots
@@ -31,6 +32,8 @@ __all__ = [
     "SoftTarget",
     "SoftTargetError",
     "distillation_loss",
+    "hard_labels",
+    "mixed_batch",
     "mixed_loss",
     "plot_lr",
     "preview",

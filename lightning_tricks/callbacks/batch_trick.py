@@ -70,8 +70,8 @@ class BatchTrick(SharedRun):
 
     A trick is *draw, then apply*: :meth:`draw` makes a small frozen dataclass of random parameters, :meth:`apply`
     uses them and draws nothing. Only the training batches of ``fit`` are rewritten, never those of sanity checking,
-    validation, test and predict; hooks other than ``training_step`` see the batch as it came from the loader. The
-    batch's own tensors are never written to.
+    validation, test and predict; hooks other than ``training_step`` see the batch as it came from the loader, and
+    :func:`lightning_tricks.mixed_batch` gives them the mixed one. The batch's own tensors are never written to.
 
     The batch may be a tensor, a list, tuple, namedtuple, mapping or dataclass, or these nested. By default the images
     are item 0 or the entry ``image(s)``, ``pixel_values``, ``input(s)`` or ``x``, and the target is item 1 or the
@@ -314,6 +314,10 @@ class BatchTrick(SharedRun):
         return located.target_keys, [
             entry for entry in located.further if is_class_index(entry.value) and entry.value.shape == shape
         ]
+
+    def blends_hits(self, batch: Any) -> bool:
+        """Whether labels of 0 and 1 become shares, which metrics do not take."""
+        return False
 
     def check_images(self, images: Tensor) -> None:
         """Raises for images that the trick cannot take; most need a batch of images with height and width."""

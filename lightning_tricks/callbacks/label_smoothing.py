@@ -65,9 +65,11 @@ class LabelSmoothing(BatchTrick):
         """Raises for a target without class labels."""
         super().check_target(target)
         if not _contains(target, _kind_of_labels(target)):
+            epsilon = self.label_smoothing
+            way = f" Smooth binary and multi-hot labels in training_step: y * {1 - epsilon:g} + {epsilon / 2:g}."
             raise TypeError(
                 f"{self.name} needs class labels (integers), or probabilities of shape (N, C), but got "
-                f"{describe(target)}."
+                f"{describe(target)}.{way if _has_floats(target) else ''}"
             )
 
     def apply(self, params: Any, images: Tensor, target: Any) -> tuple[Tensor, Any]:
@@ -99,6 +101,11 @@ def _contains(target: Any, is_label: Callable[[Any], bool]) -> bool:
     if isinstance(target, (Mapping, list, tuple)):
         return any(_contains(entry, is_label) for entry in (target.values() if isinstance(target, Mapping) else target))
     return is_label(target)
+
+
+def _has_floats(target: Any) -> bool:
+    """Whether the target is or contains floating-point numbers."""
+    return _contains(target, lambda entry: isinstance(entry, Tensor) and entry.is_floating_point())
 
 
 def _is_probabilities(target: Any) -> bool:

@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from lightning_tricks.callbacks.batch_trick import BatchOptions, BatchParams, BatchTrick
 from lightning_tricks.engine.detection import rows_of
 from lightning_tricks.engine.fields import is_detection, tensors_in
-from lightning_tricks.engine.targets import TargetMixer, stride_of
+from lightning_tricks.engine.targets import TargetMixer, are_float_hits, stride_of
 from lightning_tricks.functional.checks import Labels, check_choice, check_integer
 
 
@@ -58,19 +58,19 @@ class MixingTrick(BatchTrick):
     """A batch trick after which a sample has several labels, with weights.
 
     Class indices become what ``labels`` says. Floating-point targets (soft or multi-hot labels, regression) become
-    their weighted sum. A target whose last two dimensions are the image's (a mask) is mixed as its image is. Where a
-    trick cuts, so is a coarser one (N, …, h, w) whose size divides the image's: each of its pixels goes where the
-    middle of the image pixels goes that it stands for; another size is refused. A mask of classes under Mixup, where no
-    pixel has one class, becomes what ``labels`` says. Several targets in a mapping, list or tuple are each treated so.
-    A batch of nothing but images is mixed without labels.
+    their weighted sum, with ``labels="sample"`` those of one component. A target whose last two dimensions are the
+    image's (a mask) is mixed as its image is. Where a trick cuts, so is a coarser one (N, …, h, w) whose size divides
+    the image's: each of its pixels goes where the middle of the image pixels goes that it stands for; another size is
+    refused. A mask of classes under Mixup, where no pixel has one class, becomes what ``labels`` says. Several targets
+    in a mapping, list or tuple are each treated so. A batch of nothing but images is mixed without labels.
 
     With one sample in the batch there is no partner, and the batch keeps its images.
 
     Args:
         labels: what class indices become. ``"soft"``: a :class:`~lightning_tricks.SoftTarget`, exact in
             ``F.cross_entropy``. ``"sample"``: a plain int64 label, for each sample drawn from its components by their
-            weights, so that any loss whatsoever has the right expectation. ``"dense"``: float32 probabilities
-            (N, num_classes).
+            weights, so that any loss whatsoever has the right expectation; multi-hot labels stay 0 and 1.
+            ``"dense"``: float32 probabilities (N, num_classes).
         num_classes: number of classes, for ``labels="dense"``.
         shared: the keywords of :class:`~lightning_tricks.BatchTrick`: ``p``, ``start_epoch``, ...
 
@@ -107,6 +107,10 @@ class MixingTrick(BatchTrick):
     def check_detection(self, images: Tensor, targets: Sequence[Mapping[str, Any]]) -> None:
         """Raises for a detection batch whose boxes would be left behind."""
         rows_of(targets)
+
+    def blends_hits(self, batch: Any) -> bool:
+        """Whether labels of 0 and 1 become shares, which metrics do not take."""
+        return self.labels == "soft" and are_float_hits(self.find(batch).target)
 
     def mix_images(self, params: Any, images: Tensor) -> Tensor:
         """Returns the mixed images; N is at least 2."""

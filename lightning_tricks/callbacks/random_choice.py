@@ -142,6 +142,10 @@ class RandomChoice(BatchTrick):
         target_keys = next((keys for keys, entries in found if entries), [])
         return target_keys, list({entry.path: entry for _, entries in found for entry in entries}.values())
 
+    def blends_hits(self, batch: Any) -> bool:
+        """Whether a part does it."""
+        return any(trick.blends_hits(batch) for trick, weight in zip(self.tricks, self.weights, strict=True) if weight)
+
     def _check_weights(self, weights: object) -> list[float]:
         if not isinstance(weights, Sequence) or isinstance(weights, str):
             raise TypeError(f"{self.name} needs weights to be a list of numbers, but got {weights!r}.")

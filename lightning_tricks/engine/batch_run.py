@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 
 from lightning_tricks.engine.located import remark_on
 from lightning_tricks.engine.method_patch import MethodPatch, remove_patches
-from lightning_tricks.engine.shared_run import Run
+from lightning_tricks.engine.shared_run import Run, run_of
 
 
 class BatchRandomness:
@@ -73,6 +73,11 @@ class FreeGenerator:
         return self._generator
 
 
+_HITS = (
+    "{} makes shares of labels that are 0.0 or 1.0. Losses that are linear in the label stay exact, but torchmetrics "
+    'refuse shares, and y.int() makes them 0. If a metric reads them in training, use labels="sample", which keeps 0 '
+    "and 1, or y.long() in the data set and y.float() in the loss."
+)
 Observer = Callable[[Any, Any, "list[tuple[Any, Any]]"], None]
 
 
@@ -113,9 +118,15 @@ class BatchRun(Run):
         self.observer: Observer | None = None
         self._remarked = False
         self._armed = False
-        self._made: Any = None
-        self._patch = MethodPatch(pl_module, "training_step", self._step)
-        self._patch.install()
+        self.made: Any = None
+        """The batch that ``training_step`` has got, until the step's last hook has run."""
+        remove_patches(pl_module, "on_train_batch_end")
+        self._patches = [
+            MethodPatch(pl_module, "training_step", self._step),
+            MethodPatch(pl_module, "on_train_batch_end", self._after_the_step),
+        ]
+        for patch in self._patches:
+            patch.install()
 
     def state(self) -> dict[str, Any]:
         """The run's seed."""
@@ -140,16 +151,16 @@ class BatchRun(Run):
 
     def on_train_batch_start(self, *args: Any) -> None:
         """Makes the next call of ``training_step`` compute a new batch."""
-        self._armed, self._made = True, None
+        self._armed, self.made = True, None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Disarms; Lightning calls this hook alone where the batch is None."""
+        """Disarms, but keeps the batch for the other callbacks; where it is None, Lightning calls this hook alone."""
         if batch is None:
             name = self.family[0].name
             raise TypeError(f"{name} needs a batch, but the train dataloader gave None at batch_idx={batch_idx}")
-        self._disarm()
+        self._armed = False
 
     def on_validation_start(self, *args: Any) -> None:
         """Disarms: a module may call its ``training_step`` in validation."""
@@ -160,25 +171,33 @@ class BatchRun(Run):
         self._disarm()
 
     def close(self) -> None:
-        """Puts the module's own ``training_step`` back."""
+        """Puts the module's own methods back."""
         self._disarm()
-        self._patch.remove()
+        for patch in self._patches:
+            patch.remove()
 
     def _disarm(self) -> None:
         """Makes ``training_step`` the module's own again until the next training batch."""
-        self._armed, self._made, self.observer = False, None, None
+        self._armed, self.made, self.observer = False, None, None
+
+    def _after_the_step(self, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Lets the batch go after the module's own hook, which Lightning calls last."""
+        try:
+            return hook(*args, **kwargs)
+        finally:
+            self._disarm()
 
     def _step(self, training_step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self._armed:
             return training_step(*args, **kwargs)
         bound = list(args)
         name = None if bound else next(iter(inspect.signature(training_step).parameters))
-        if self._made is None:
-            self._made = self._rewrite(bound[0] if name is None else kwargs[name])
+        if self.made is None:
+            self.made = self._rewrite(bound[0] if name is None else kwargs[name])
         if name is None:
-            bound[0] = self._made
+            bound[0] = self.made
         else:
-            kwargs[name] = self._made
+            kwargs[name] = self.made
         return training_step(*bound, **kwargs)
 
     def _rewrite(self, given: Any) -> Any:
@@ -193,7 +212,32 @@ class BatchRun(Run):
             self._remarked = True
             if remark := remark_on([(trick.name, *trick.left_alone(given)) for trick in self.family]):
                 pl.utilities.rank_zero_warn(remark)
+            if names := [trick.name for trick in self.family if trick.blends_hits(given)]:
+                pl.utilities.rank_zero_warn(_HITS.format(" and ".join(names)))
         observer, self.observer = self.observer, None
         if observer is not None:
             observer(given, batch, drawn)
         return batch
+
+
+def mixed_batch(trainer: pl.Trainer) -> Any:
+    """Returns the batch as ``training_step`` got it, for callbacks and hooks that log images or metrics.
+
+    The hooks of Lightning, ``on_train_batch_end`` among them, are given the batch as it came from the loader. Ask for
+    the mixed one between ``training_step`` and ``on_train_batch_end``, in the module or in a callback at any place in
+    the list; nothing keeps it afterwards.
+
+    Args:
+        trainer: the Trainer in ``fit``, as hooks get it.
+
+    Returns:
+        The batch that the batch tricks have made; ``None`` outside a training step's hooks and without a batch trick.
+
+    Example:
+        >>> import lightning.pytorch as pl
+        >>> class LogLabels(pl.Callback):
+        ...     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        ...         images, target = mixed_batch(trainer)
+    """
+    run = run_of(trainer, "batch")
+    return None if run is None else run.made

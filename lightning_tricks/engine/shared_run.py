@@ -138,6 +138,11 @@ _RUNS: WeakKeyDictionary[pl.Trainer, dict[str, Run]] = WeakKeyDictionary()
 _LAST_STATES: WeakKeyDictionary[pl.Trainer, dict[str, Any]] = WeakKeyDictionary()
 
 
+def run_of(trainer: pl.Trainer, section: str) -> Any:
+    """Returns the run in progress of the family with this section of the checkpoint, or None."""
+    return _RUNS.get(trainer, {}).get(section)
+
+
 class SharedRun(Trick):
     """The base of a family of callbacks: the first of them in ``trainer.callbacks`` leads a run that all share.
 
@@ -160,7 +165,7 @@ class SharedRun(Trick):
     @classmethod
     def run_of(cls, trainer: pl.Trainer) -> Any:
         """Returns this family's run in progress, or None."""
-        return _RUNS.get(trainer, {}).get(cls.section)
+        return run_of(trainer, cls.section)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Makes the run, if this callback leads its family."""

@@ -144,7 +144,9 @@ class TargetMixer:
             )
         if isinstance(target, SoftTarget) or not target.is_floating_point():
             return self._in_form(self._soft_labels(target))
-        return self._weighted_sum(target) if self.mixing else target
+        if not self.mixing:
+            return target
+        return self._picked(target) if self.labels == "sample" else self._weighted_sum(target)
 
     def _stride(self, target: Tensor) -> tuple[int, int] | None:
         """Image pixels per pixel of a target that is mixed as the images are; ``None`` for other targets."""
@@ -200,11 +202,37 @@ class TargetMixer:
                 f"{self.owner}, or smooth in the criterion"
             )
         labels, weights = (torch.stack(part) for part in zip(*soft.components, strict=True))
+        return self._chosen(labels, weights).long()
+
+    def _picked(self, target: Tensor) -> Tensor:
+        """The numbers of the component that is drawn for each sample, so that 0 and 1 stay what they are."""
+        partners, weights = torch.stack(self._partners(target)), self._weights_beside(target)
+        return self._chosen(partners, _expand(weights, partners, 2).expand_as(partners))
+
+    def _chosen(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """Of components (K, N, ...) the one that ``picks`` draws by the weights, for each sample."""
         picks = torch.from_numpy(self.params.picks).to(labels.device, non_blocking=True)
-        chosen = (_expand(picks, soft) >= weights.cumsum(0)[:-1]).sum(0, keepdim=True)
-        return labels.gather(0, chosen)[0].long()
+        chosen = (_expand(picks, labels[0]) >= weights.cumsum(0)[:-1]).sum(0, keepdim=True)
+        return labels.gather(0, chosen)[0]
 
 
-def _expand(values: Tensor, target: Tensor) -> Tensor:
-    """One value a sample, with a dimension for each of the target's."""
-    return values.view(-1, *[1] * (target.ndim - 1))
+def _expand(values: Tensor, target: Tensor, first: int = 1) -> Tensor:
+    """Values of the ``first`` dimensions of a target, with a dimension for each of the others."""
+    return values.view(*values.shape, *[1] * (target.ndim - first))
+
+
+def are_float_hits(target: Any) -> bool:
+    """Whether these are binary or multi-hot labels as floating 0s and 1s; one-hot rows are not meant."""
+    if isinstance(target, (Mapping, list, tuple)):
+        entries = target.values() if isinstance(target, Mapping) else target
+        return not is_detection(target) and any(map(are_float_hits, entries))
+    if not isinstance(target, Tensor) or isinstance(target, SoftTarget) or not target.is_floating_point():
+        return False
+    if (
+        target.is_meta
+        or not 0 < target.ndim < 3
+        or not (target == 1).any()
+        or not ((target == 0) | (target == 1)).all()
+    ):
+        return False
+    return target.ndim == 1 or target.shape[1] == 1 or bool((target.sum(1) != 1).any())

@@ -10,6 +10,26 @@ from lightning_tricks.soft_target.state import BEFORE_CAST, refusal
 from lightning_tricks.soft_target.tensor import SoftTarget, as_soft
 
 
+def hard_labels(y: Tensor) -> Tensor:
+    """Returns plain labels, for metrics and whatever else counts or compares.
+
+    Args:
+        y: a SoftTarget or any other tensor.
+
+    Returns:
+        The dominant labels of a SoftTarget: of each position the label with the largest weight. Another tensor is
+        returned as it is, so that one line serves training, validation and runs without tricks.
+
+    Example:
+        >>> import torch
+        >>> from lightning_tricks import SoftTarget
+        >>> y = SoftTarget.mix([torch.tensor([0]), torch.tensor([1])], [torch.tensor([0.75]), torch.tensor([0.25])])
+        >>> hard_labels(y), hard_labels(torch.tensor([2]))
+        (tensor([0]), tensor([2]))
+    """
+    return y.hard if isinstance(y, SoftTarget) else y
+
+
 def soft_labels(y: Tensor, num_classes: int) -> Tensor:
     """Turns labels into plain probabilities, for losses that take those.
 
@@ -36,7 +56,7 @@ def soft_labels(y: Tensor, num_classes: int) -> Tensor:
         raise ValueError(f"soft_labels needs num_classes to be at least 1, but got {num_classes}.")
     target = as_soft(y)
     if target.teachers:
-        raise refusal(target, "soft_labels", "with a teacher would leave out the teacher's loss")
+        raise refusal(target, "soft_labels", "would leave out the teacher's loss")
     check_range("soft_labels", target, num_classes)
     return target.probabilities(num_classes)
 
@@ -84,7 +104,7 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, ta
     if not isinstance(target, SoftTarget) or _is_exact(criterion):
         return criterion(logits, target)
     if target.label_smoothing or target.teachers:
-        raise refusal(target, "mixed_loss", "takes no label smoothing and no teacher but with cross-entropy")
+        raise refusal(target, "mixed_loss", "takes cross-entropy alone")
     if target.is_floating_point():
         raise refusal(target, "mixed_loss", f"needs integer labels, but got {target.dtype}", BEFORE_CAST)
     losses = [criterion(logits, labels) for labels, _ in target.components]

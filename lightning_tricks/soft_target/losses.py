@@ -40,7 +40,9 @@ def _class_loss(
     if size_average is not None or reduce is not None:
         raise refusal(target, func.__name__, "takes no deprecated `size_average=` and `reduce=`", "Use `reduction=`.")
     if not is_class_index(target._labels):
-        raise refusal(target, func.__name__, f"needs integer labels, but got {target.dtype}", BEFORE_CAST)
+        one_hot = target.ndim > 1 and target.shape == input.shape
+        ways_out = "Make them float in the data set: y.float()." if one_hot else BEFORE_CAST
+        raise refusal(target, func.__name__, f"needs integer labels, but got {target.dtype}", ways_out)
     if label_smoothing and target.label_smoothing:
         both = f"LabelSmoothing (label_smoothing={target.label_smoothing}) and the criterion's own {label_smoothing=}"
         raise refusal(target, func.__name__, f"needs one smoothing, but got {both}", "Leave one of them out.")

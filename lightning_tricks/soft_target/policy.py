@@ -76,7 +76,7 @@ def _teacher_rows(
         return None
     of_one_sample = target.ndim == 1 and len(shape) == 0
     if not of_one_sample and (len(shape) != target.ndim or shape[1:] != target.shape[1:]):
-        raise refusal(target, func.__name__, "with a teacher cannot reshape more than the batch dimension")
+        raise refusal(target, func.__name__, "cannot reshape more than the batch dimension")
     positions = func(torch.arange(target.numel(), device=target.device).view(target.shape), *args, **kwargs)
     class_last = target._teacher.movedim(min(target.ndim, 1) + 1, -1)
     rows = class_last.reshape(class_last.shape[0], -1, class_last.shape[-1])[:, positions]
@@ -122,7 +122,7 @@ def _join(func: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> 
     teacher = None
     if parts[0]._teacher is not None:
         if func not in _CONCATENATE or (args or tuple(kwargs.values()) or (0,)) != (0,):
-            raise refusal(parts[0], func.__name__, "with a teacher can only join along the batch dimension")
+            raise refusal(parts[0], func.__name__, "can only join along the batch dimension")
         teacher = torch.cat([part._teacher for part in parts if part._teacher is not None], 1)
     return parts[0].like(torch.stack(labels), torch.stack(weights), teacher, origins)
 
@@ -149,7 +149,9 @@ def _cast(func: Callable[..., Any], target: Any, *args: Any, **kwargs: Any) -> A
     if not (labels.is_floating_point() or is_class_index(labels)):
         return NotImplemented
     if labels.is_floating_point() and (target.label_smoothing or target.teachers):
-        raise refusal(target, func.__name__, "with label smoothing or a teacher cannot cast to floating point")
+        # One-hot and multi-hot labels of integers: only as numbers can they be smoothed.
+        ways_out = "Make them float in the data set: y.float()." if target.ndim > 1 and not target.teachers else ""
+        raise refusal(target, func.__name__, "cannot cast to floating point", ways_out)
     weights, teacher = target._weights, target._teacher
     if labels.device != weights.device:
         non_blocking = bool(kwargs.get("non_blocking", False))
@@ -172,7 +174,7 @@ def _compare(func: Callable[..., Any], one: Any, other: Any, **kwargs: Any) -> A
         return NotImplemented
     if target._origins is None:
         reason = "compares labels of which one may stand at several positions: a one-hot in disguise"
-        ways_out = "Use y.hard, or compare before labels are expanded, repeated, indexed or joined with copies."
+        ways_out = "Use hard_labels(y), or compare before labels are expanded, repeated, indexed or joined with copies."
         raise refusal(target, func.__name__, reason, ways_out)
     if any(stride == 0 and size > 1 for stride, size in zip(plain.stride(), plain.shape, strict=True)):
         return NotImplemented  # an expanded row of class numbers: a one-hot in disguise

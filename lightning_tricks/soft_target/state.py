@@ -138,22 +138,30 @@ class WeightedLabels(Tensor):
 def refusal(
     target: WeightedLabels | None, operation: str, reason: str = "is not known to be right", ways_out: str = ""
 ) -> SoftTargetError:
-    """Returns the error that names the operation, the reason and the ways out that apply to these labels."""
-    if not ways_out:
-        ways_out = 'Use labels="sample" on the mixing trick'
-        if target is not None and (target.label_smoothing or target.teachers):
-            names = ["LabelSmoothing"] * bool(target.label_smoothing) + ["Distillation"] * bool(target.teachers)
-            dense = "" if target.teachers else " or soft_labels(y, num_classes)"
-            ways_out = f"Leave {' and '.join(names)} out, or use F.cross_entropy{dense}"
-        elif target is None or not target._labels.is_floating_point():
-            ways_out += ", soft_labels(y, num_classes) or mixed_loss(criterion, logits, y)"
-        ways_out += "."
-    return SoftTargetError(f"`{operation}` on a SoftTarget {reason}. {ways_out}")
+    """Returns the error: what was used, on what, and at most three ways out that apply to these labels."""
+    carried: list[str] = []
+    if target is not None:
+        carried = ["label smoothing"] * bool(target.label_smoothing) + ["a teacher"] * bool(target.teachers)
+    what = f"a SoftTarget{' with ' * bool(carried)}{' and '.join(carried)}"
+    return SoftTargetError(f"`{operation}` on {what} {reason}. {ways_out or _ways_out(target, operation)}")
+
+
+def _ways_out(target: WeightedLabels | None, operation: str) -> str:
+    """Returns what to use in place of an operation that is refused."""
+    dense = "soft_labels(y, num_classes)"
+    if target is not None and (target.label_smoothing or target.teachers):
+        ways = ["F.cross_entropy(logits, y)"] + [dense] * (not target.teachers)
+    elif target is not None and target._labels.is_floating_point():
+        ways = ['labels="sample"']
+    else:
+        makes_dense = operation == "one_hot" or "scatter" in operation
+        ways = [dense if makes_dense else "mixed_loss(criterion, logits, y)", 'labels="sample"']
+    return f"Use {' or '.join(ways)} in a loss, hard_labels(y) in a metric."
 
 
 BEFORE_CAST = "Use the labels before the cast."
 _NO_DATA = (
-    "A SoftTarget has no data to read as a plain tensor (by `.data =`, DLPack or its storage). Use y.hard or "
+    "A SoftTarget has no data to read as a plain tensor (by `.data =`, DLPack or its storage). Use hard_labels(y) or "
     "soft_labels(y, num_classes)."
 )
 

@@ -242,7 +242,7 @@ def _refusal(operation: str, arguments: Any) -> SoftTargetError:
     return refusal(target, operation, ways_out=_METRIC_WAYS_OUT if is_below_torchmetrics() else "")
 
 
-_METRIC_WAYS_OUT = "Use metric(logits.detach(), y.hard)."
+_METRIC_WAYS_OUT = "Use metric(logits.detach(), hard_labels(y))."
 _ALIASES = (torch.ops.aten.detach.default, torch.ops.aten.alias.default)
 
 

@@ -84,12 +84,10 @@ def test_smoothing_and_teachers_need_cross_entropy():
     logits = make_logits(7, C)
     smoothed, taught = SoftTarget.smooth(target, 0.1), SoftTarget.distil(target, logits)
     both = SoftTarget.distil(smoothed, logits)
-    names = {"LabelSmoothing": smoothed, "Distillation": taught, "LabelSmoothing and Distillation": both}
-    for name, attached in names.items():
+    for attached in (smoothed, taught, both):
         torch.testing.assert_close(mixed_loss(F.cross_entropy, logits, attached), F.cross_entropy(logits, attached))
-        with pytest.raises(SoftTargetError, match="no label smoothing and no teacher") as refused:
+        with pytest.raises(SoftTargetError, match=r"takes cross-entropy alone\. Use F\.cross_entropy\(logits, y\)"):
             mixed_loss(focal, logits, attached)
-        assert f". Leave {name} out, or use F.cross_entropy" in str(refused.value)
 
 
 def test_a_criterion_over_pairs_is_refused():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
-from lightning_tricks import SoftTarget, SoftTargetError
+from lightning_tricks import SoftTarget, SoftTargetError, hard_labels, mixed_loss, soft_labels
 from tests.soft_target.targets import C, make, make_logits
 
 ROWS = torch.arange(7)
@@ -185,7 +186,7 @@ def test_a_one_hot_in_disguise_is_refused(name, smooth):
     classes = torch.arange(C).repeat(7, 1)
     y = SoftTarget.smooth(make()[2], smooth)
     for compare in (torch.eq, torch.ne, torch.Tensor.eq, lambda a, b: a == b, lambda a, b: b != a):
-        with pytest.raises(SoftTargetError, match=r"a one-hot in disguise.*y\.hard"):
+        with pytest.raises(SoftTargetError, match=r"a one-hot in disguise.*hard_labels\(y\)"):
             compare(COPIES[name](y), classes)
 
 
@@ -219,19 +220,63 @@ def test_what_fails_in_torchscript_works_with_hard_labels(name):
     REFUSED[name](make_logits(7, C), make()[2].hard)
 
 
-def test_the_message_names_the_operation_and_the_ways_out():
-    with pytest.raises(SoftTargetError, match=r'`clamp`.*labels="sample".*soft_labels\(y, num_classes\).*mixed_loss'):
-        make()[2].clamp(0)
-    smoothed = SoftTarget.smooth(make()[2], 0.1)
-    either = r"Leave LabelSmoothing out, or use F\.cross_entropy or soft_labels\(y, num_classes\)\.$"
-    with pytest.raises(SoftTargetError, match=rf"right\. {either}"):
-        smoothed.clamp(0)
-    with pytest.raises(
-        SoftTargetError, match=r"right\. Leave LabelSmoothing and Distillation out, or use F\.cross_entropy\.$"
-    ):
-        SoftTarget.distil(smoothed, torch.zeros(7, C)).clamp(0)
-    with pytest.raises(SoftTargetError, match=r'right\. Use labels="sample" on the mixing trick\.$'):
-        make()[2].float().clamp(0)
+def smoothed():
+    return SoftTarget.smooth(make()[2], 0.1)
+
+
+ANY_LOSS = 'Use mixed_loss(criterion, logits, y) or labels="sample" in a loss, hard_labels(y) in a metric.'
+DENSE = 'Use soft_labels(y, num_classes) or labels="sample" in a loss, hard_labels(y) in a metric.'
+MESSAGES = {
+    "mixed": (lambda: make()[2].clamp(0), f"`clamp` on a SoftTarget is not known to be right. {ANY_LOSS}"),
+    "one_hot": (lambda: F.one_hot(make()[2], C), f"`one_hot` on a SoftTarget is not known to be right. {DENSE}"),
+    "scatter": (
+        lambda: torch.zeros(7, C).scatter_(1, make()[2][:, None], 1.0),
+        f"`scatter_` on a SoftTarget is not known to be right. {DENSE}",
+    ),
+    "cast": (
+        lambda: make()[2].float().clamp(0),
+        '`clamp` on a SoftTarget is not known to be right. Use labels="sample" in a loss, hard_labels(y) in a metric.',
+    ),
+    "smoothed": (
+        lambda: smoothed().clamp(0),
+        "`clamp` on a SoftTarget with label smoothing is not known to be right. Use F.cross_entropy(logits, y) or "
+        "soft_labels(y, num_classes) in a loss, hard_labels(y) in a metric.",
+    ),
+    "taught": (
+        lambda: SoftTarget.distil(smoothed(), torch.zeros(7, C)).clamp(0),
+        "`clamp` on a SoftTarget with label smoothing and a teacher is not known to be right. Use "
+        "F.cross_entropy(logits, y) in a loss, hard_labels(y) in a metric.",
+    ),
+    "one-hot": (
+        lambda: F.cross_entropy(torch.zeros(7, C), SoftTarget.mix([ONE_HOT], [torch.tensor(1.0)]).float()),
+        "`cross_entropy` on a SoftTarget needs integer labels, but got torch.float32. Make them float in the data set: "
+        "y.float().",
+    ),
+    "smoothed one-hot": (
+        lambda: SoftTarget.smooth(ONE_HOT, 0.1).float(),
+        "`float` on a SoftTarget with label smoothing cannot cast to floating point. Make them float in the data set: "
+        "y.float().",
+    ),
+}
+ONE_HOT = F.one_hot(torch.arange(7) % C, C)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_message_says_what_on_what_and_only_ways_that_apply(name):
+    use, message = MESSAGES[name]
+    with pytest.raises(SoftTargetError, match=f"^{re.escape(message)}$"):
+        use()
+
+
+def test_the_ways_out_work():
+    z, (_, _, y) = make_logits(7, C), make()
+    assert mixed_loss(nn.MultiMarginLoss(), z, y).ndim == 0
+    assert soft_labels(y, C).shape == soft_labels(smoothed(), C).shape == (7, C)
+    for target in (y, y.float(), smoothed(), SoftTarget.distil(y, z)):
+        assert type(hard_labels(target)) is torch.Tensor
+        assert torch.equal(hard_labels(target), target.hard)
+    plain = torch.arange(7)
+    assert hard_labels(plain) is plain
 
 
 def test_equality_raises_instead_of_being_false():
